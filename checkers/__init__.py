@@ -1,0 +1,1 @@
+"""What judges a run. Shares no code with what it judges."""

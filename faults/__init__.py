@@ -1,0 +1,1 @@
+"""What hurts the system: network, process and disk faults, and Byzantine behaviours."""

@@ -1,0 +1,1 @@
+"""What a corrupted replica does: one behaviour, one file."""

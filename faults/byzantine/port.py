@@ -1,0 +1,79 @@
+"""How a reviewer scripts a Byzantine replica: subclass `Behaviour`, override what should differ (architecture section 4).
+
+A behaviour sits between an honest core and the network. The default methods do exactly what an honest node does.
+The same class works on every backend. Behaviours stack: the first declared is nearest to the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from random import Random
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from nodes.committee import Committee
+from nodes.crypto import Domain
+from nodes.messages import Message, NodeId
+
+
+class BehaviourReceipt(msgspec.Struct):
+    """What a behaviour did so far: messages it matched, changed, dropped, and sent of its own accord."""
+
+    matched: int = 0
+    changed: int = 0
+    dropped: int = 0
+    injected: int = 0
+
+    @property
+    def bit(self) -> bool:
+        """Did it differ from an honest node at all?"""
+        return self.changed + self.dropped + self.injected > 0
+
+
+class CorruptedNode(Protocol):
+    """What a behaviour may use. Everything else of the node is out of reach on purpose."""
+
+    id: NodeId
+    now: int  # ns since the start of the run
+    committee: Committee
+    domain: Domain
+    coalition: Sequence[NodeId]  # all corrupted replicas, this one included, in a fixed order
+    rng: Random  # seeded per node
+    blackboard: dict[str, Any]  # the coalition's shared notes, as last heard
+    view: int  # the core's current view
+
+    def sign(self, statement: bytes, replica: NodeId | None = None) -> bytes:
+        """Sign with this node's key, or another coalition member's. Raises KeyError for anybody else's."""
+        ...
+
+    def share(self, key: str, value: Any) -> None:
+        """Write to the blackboard of every coalition member (msgpack-able values; eventually delivered)."""
+        ...
+
+
+class Behaviour:
+    """Default: exactly what an honest node does. Count what you do in `self.receipt`; a run whose behaviours did not
+    bite is UNKNOWN, never PASS. Parameters are keyword arguments of the constructor; raise ValueError on bad ones.
+    """
+
+    name: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        self.receipt = BehaviourReceipt()
+
+    def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
+        """What the core sees of an arriving message; None drops it."""
+        return message
+
+    def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:
+        """What leaves instead of (to, message): nothing, the same, something else, several. Multicasts come here
+        once per recipient."""
+        yield to, message
+
+    def act(self, node: CorruptedNode) -> Iterable[tuple[NodeId, Message]]:
+        """Spontaneous messages; called on a tick (every 50 ms) and after every event while the window is open."""
+        return ()
+
+    def emit(self, node: CorruptedNode, event: str, fields: dict[str, Any]) -> None:
+        """See the core's own trace events (enter, certify, ...): a trigger for `act`."""

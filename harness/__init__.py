@@ -1,0 +1,1 @@
+"""What drives a run: scenarios, backends, workloads, nemesis, the command line."""

@@ -1,0 +1,1 @@
+"""Where the nodes live: processes on loopback, or containers."""

@@ -1,0 +1,67 @@
+"""What a backend is to the runner: it brings a cluster up, hands out a `Cluster`, takes it down without a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from faults.byzantine.config import ByzantineConfig
+from faults.port import Capability, Cluster, Link, NodeId, Roster, Shape
+from nodes.committee import ClusterConfig
+
+
+class MachineError(RuntimeError):
+    """This machine cannot do what was asked (exit code 4). The message names the command that mends it."""
+
+
+class NodeSpec(msgspec.Struct, frozen=True):
+    """One node process."""
+
+    id: NodeId
+    role: str  # tribe | gateway
+    secret_key: str
+    byzantine: ByzantineConfig | None = None  # side_channel is filled in by the backend
+
+
+class ClusterSpec(msgspec.Struct, frozen=True):
+    """Everything a backend needs. `base` holds the shape of every directed link (an absent link has no delay)."""
+
+    name: str  # scenario name
+    run_id: str  # unique, short, [a-z0-9-]; every process, container and network carries it
+    directory: Path  # the run directory; node data and logs go to directory/"nodes"/<id>, directory/"logs"/<id>.log
+    config: ClusterConfig
+    roster: Roster
+    nodes: tuple[NodeSpec, ...]
+    base: Mapping[Link, Shape]
+    needs: frozenset[Capability]
+    attack_files: tuple[Path, ...] = ()
+
+
+class RunningCluster(Cluster, Protocol):
+    """A cluster that is up."""
+
+    gateways: Mapping[NodeId, str]  # gateway id -> base URL of its HTTP API, reachable from here
+
+    def trace_file(self, node: NodeId) -> Path:
+        """Where the node's own trace.jsonl lies (readable while the node runs, and after)."""
+        ...
+
+    async def stop(self) -> None:
+        """Orderly stop of every node that still runs (control port, then kill); traces are complete afterwards."""
+        ...
+
+
+class Backend(Protocol):
+    """A place where clusters can run."""
+
+    name: str
+    capabilities: frozenset[Capability]
+
+    def up(self, spec: ClusterSpec) -> AbstractAsyncContextManager[RunningCluster]:
+        """Bring the cluster up (every control port answers); on leaving remove every process, container, network and
+        proxy, whatever happened. Raises MachineError when the machine cannot."""
+        ...

@@ -1,0 +1,1 @@
+"""The system under test: sans-I/O protocol cores and the real process round them."""

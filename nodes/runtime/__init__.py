@@ -1,0 +1,1 @@
+"""The shell round the cores: links, log, control port, gateway HTTP, `python -m nodes`."""

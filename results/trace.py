@@ -1,0 +1,62 @@
+"""The trace: what nodes saw, one JSON object a line (architecture section 5, protocol.md 6.1).
+
+Every event has `time` (ns since the start of the run), `node`, `incarnation`, `event`. Hashes are 64 lower-case hex
+digits; node names strings; `kind` of a block vote or certificate is optimistic | normal | fallback | commit.
+Fields by event:
+
+    start              {}                                          first incarnation
+    restart            {recovered}                                 number of log records replayed (0: the disk was lost)
+    enter              {view, via}                                 via: start | certificate | timeout
+    propose            {view, height, block, parent, kind, payload_bytes, batches}
+    vote               {view, kind, block}                         commit votes too
+    timeout            {view, lock_view}
+    lock               {view, block}
+    certify            {view, kind, block, signers, signatures}    first sight of a valid QC or CQC at this node
+    timeout_certificate{view, high_view, signers}
+    finalise           {height, view, block, parent, proposer, batches, rule}
+                                                                   rule: two-chain | commit-votes | ancestor
+    batch              {batch, proposer, clan, seq, txs, bytes}    body held here (tx ids)
+    body               {batch, data}                               encoded Batch, base64; first execution here
+    availability_vote  {batch, proposer, clan, seq}
+    available          {batch, proposer, clan, seq, created_ms, signers, signatures}   first sight of a valid DAQC
+    retrieve           {batch, ok, from}                           a fetch ended; ok false: one attempt timed out
+    forward            {tx, family}                                gateway sent the transaction to its family
+    received           {tx, role, from}                            family member got it; role: primary | secondary
+    include            {tx, batch, role, primary}                  batch proposer put it in a batch
+    execute            {height, block, clan, prev_root, root, batches, void, applied, aborted}
+                                                                   applied [tx], aborted [[tx, reason]]
+    state_vote         {height, clan, root}
+    state_certificate  {height, clan, block, prev_root, root, signers, signatures}
+    gateway            {tx, phase, root_ok, height, clan}          phase: accepted | pre | ord | exec | aborted | refused
+    accuse             {culprit, kind, evidence}                   evidence: base64 of the signed objects
+    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative
+    reject             {reason, sender}                            an input refused
+    halt               {reason}                                    a core stopped itself (a certificate contradicts it)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+
+from results.history import HistoryError, _lines
+
+TraceEvent: TypeAlias = dict[str, Any]
+_REQUIRED = ("time", "node", "incarnation", "event")
+
+
+def read_trace(path: Path) -> Iterator[TraceEvent]:
+    """Events of a trace.jsonl in file order; raises HistoryError naming the line of the first bad record."""
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    for number, line in _lines(path):
+        try:
+            event = decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise HistoryError(f"{path}:{number}: not a trace record: {error}") from error
+        for key in _REQUIRED:
+            if key not in event:
+                raise HistoryError(f"{path}:{number}: trace record without {key!r}")
+        yield event
