@@ -27,7 +27,8 @@ Fields by event:
                                                                    applied [tx], aborted [[tx, reason]]
     state_vote         {height, clan, root}
     state_certificate  {height, clan, block, prev_root, root, signers, signatures}
-    gateway            {tx, phase, root_ok, height, clan}          phase: accepted | pre | ord | exec | aborted | refused
+    gateway            {tx, phase, root_ok, height, clan}          phase as in
+                                                                   accepted | pre | ord | exec | aborted | refused
     accuse             {culprit, kind, evidence}                   evidence: base64 of the signed objects
     behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative
     reject             {reason, sender}                            an input refused

@@ -1,4 +1,4 @@
-"""How a reviewer scripts a Byzantine replica: subclass `Behaviour`, override what should differ (architecture section 4).
+"""How a reviewer scripts a Byzantine replica: subclass `Behaviour` and override what differs (architecture section 4).
 
 A behaviour sits between an honest core and the network. The default methods do exactly what an honest node does.
 The same class works on every backend. Behaviours stack: the first declared is nearest to the core.
