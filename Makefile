@@ -1,0 +1,48 @@
+# Two commands: `make lab` and `make test`. Each does all of its own set-up; running it again is cheap.
+VENV := .venv
+BIN := $(VENV)/bin
+export TESTCONTAINERS_RYUK_DISABLED ?= true
+
+.PHONY: lab test setup lint unit live lock clean help
+
+help:
+	@echo "make lab    set up what is missing, run the default suite on real nodes, print the verdict table"
+	@echo "make test   set up what is missing, run linters, types, unit, property, conformance and live tests"
+	@echo "make clean  end what we started and remove containers, networks, proxies, environment and state (not runs/)"
+
+# The environment is rebuilt only when the lock or the package description changes.
+setup:
+	@bash harness/provision/bootstrap.sh
+
+lab: setup
+	@$(BIN)/moonquake doctor --fix
+	@$(BIN)/moonquake lab
+
+test: setup
+	@$(BIN)/moonquake doctor --fix
+	@$(MAKE) --no-print-directory lint
+	@echo "==> tests: unit, property, conformance, then live ones on real processes and containers"
+	$(BIN)/python -m pytest -q -m "not live"
+	$(BIN)/python -m pytest -q -m live
+
+lint: setup
+	@echo "==> ruff, mypy --strict, import-linter"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: setup
+	$(BIN)/python -m pytest -q -m "not live"
+
+live: setup
+	$(BIN)/python -m pytest -q -m live
+
+# Re-resolve the locks (needs `uv`); never names a registry.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o harness/locks/lab.txt
+	printf 'msgspec\nPyNaCl\nstarlette\nuvicorn\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -c harness/locks/lab.txt -o harness/locks/node.txt
+
+clean:
+	-@$(BIN)/moonquake doctor --clean
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
