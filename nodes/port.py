@@ -190,7 +190,11 @@ class PayloadSource(Protocol):
     """Where consensus gets block payloads from and has them checked (implemented by the xRBC core)."""
 
     def collect(self, now: int, taken: frozenset[bytes]) -> tuple[AvailabilityCertificate, ...]:
-        """Certificates to propose: not finalised, batch id not in `taken` (uncommitted ancestors), oldest first."""
+        """Certificates to propose: not finalised, batch id not in `taken` (uncommitted ancestors), oldest first.
+
+        A block that consensus finalises in the running step still belongs in `taken`: its `Finalised` notice reaches
+        the source only after the step.
+        """
         ...
 
     def fault(self, block: Block, taken: frozenset[bytes]) -> str | None:

@@ -33,6 +33,12 @@ class ProposedRecord(Wire, frozen=True, tag="proposed"):
     block: Block
 
 
+class BlockRecord(Wire, frozen=True, tag="block"):
+    """Body of another leader's block, before the first vote for it: a certified block survives a restart of all."""
+
+    block: Block
+
+
 class FinalisedRecord(Wire, frozen=True, tag="final"):
     block: Block
 
@@ -58,7 +64,9 @@ class RootRecord(Wire, frozen=True, tag="root"):
     vote: StateVote
 
 
-Record: TypeAlias = VoteState | ProposedRecord | FinalisedRecord | BatchKeyRecord | BatchRecord | RootRecord
+Record: TypeAlias = (
+    VoteState | ProposedRecord | BlockRecord | FinalisedRecord | BatchKeyRecord | BatchRecord | RootRecord
+)
 
 
 _records: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

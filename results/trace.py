@@ -2,6 +2,7 @@
 
 Every event has `time` (ns since the start of the run), `node`, `incarnation`, `event`. Hashes are 64 lower-case hex
 digits; node names strings; `kind` of a block vote or certificate is optimistic | normal | fallback | commit.
+`signers` is a list of node names, `signatures` one 128-digit hex string per signer, in the same order.
 Fields by event:
 
     start              {}                                          first incarnation
@@ -13,12 +14,14 @@ Fields by event:
     lock               {view, block}
     certify            {view, kind, block, signers, signatures}    first sight of a valid QC or CQC at this node
     timeout_certificate{view, high_view, signers}
-    finalise           {height, view, block, parent, proposer, batches, rule}
-                                                                   rule: two-chain | commit-votes | ancestor
+    finalise           {height, view, block, parent, proposer, batches, rule, timestamp_ms}
+                                                                   rule: two-chain | commit-votes | ancestor;
+                                                                   batches: ids in payload order
     batch              {batch, proposer, clan, seq, txs, bytes}    body held here (tx ids)
     body               {batch, data}                               encoded Batch, base64; first execution here
     availability_vote  {batch, proposer, clan, seq}
-    available          {batch, proposer, clan, seq, created_ms, signers, signatures}   first sight of a valid DAQC
+    available          {batch, proposer, clan, seq, tx_count, byte_length, created_ms, signers, signatures}
+                                                                   first sight of a valid DAQC
     retrieve           {batch, ok, from}                           a fetch ended; ok false: one attempt timed out
     forward            {tx, family}                                gateway sent the transaction to its family
     received           {tx, role, from}                            family member got it; role: primary | secondary

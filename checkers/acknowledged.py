@@ -1,0 +1,104 @@
+"""acknowledged: nothing is called complete that did not happen, or is lost later (claim no-false-completion)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from checkers.conservation import finished, witness
+from checkers.index import Index
+from checkers.judge import Judge, conclude, record, short
+from checkers.replay import Replay, replay_of
+from results.history import Operation
+from results.trace import TraceEvent
+from results.verdict import Anomaly, Verdict
+
+
+class Acknowledged(Judge):
+    """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones.
+
+    Anomalies: fooled-gateway (exec told without a matching root, or for a transaction that was not applied, or at
+    another height), wrong-abort (told aborted, yet applied), acknowledged-then-lost (a client's ok that the final
+    order does not hold), wrong-read (a client read another list than was there). Excluded and counted: what lies
+    above the height where bodies end. Examined: final gateway answers and ok operations.
+    """
+
+    property: ClassVar[str] = "acknowledged"
+
+    def judge(self, index: Index) -> Verdict:
+        replay = replay_of(index)
+        anomalies: list[Anomaly] = []
+        examined = unjudged = 0
+        for event in index.events("gateway"):
+            if event["phase"] not in ("exec", "aborted"):
+                continue
+            found, known = _gateway(event, replay)
+            examined += known
+            unjudged += not known
+            anomalies += found
+        for operation in finished(index.history):
+            if operation.type != "ok" or operation.gateway in index.info.byzantine:
+                continue
+            found, known = _client(operation, replay)
+            examined += known
+            unjudged += not known
+            anomalies += found
+        measures: dict[str, Any] = {"unjudged": unjudged, **replay.where_it_stopped()}
+        doubts = []
+        if unjudged and not examined:
+            doubts.append("every acknowledgement lies above the height up to which the order can be executed again")
+        return conclude(self.property, examined, anomalies, measures, "nothing was acknowledged", doubts)
+
+
+def _gateway(event: TraceEvent, replay: Replay) -> tuple[list[Anomaly], bool]:
+    """Anomalies of one final answer, and whether it could be judged."""
+    tx, told = event["tx"], f"{event['node']} told {event['phase']} for transaction {short(event['tx'])}"
+    places = replay.applied.get(tx, [])
+    if event["phase"] == "aborted":
+        if places:
+            clan, height = places[0]
+            summary = f"{told}, but it was applied in clan {clan} at height {height}"
+            return [Anomaly("wrong-abort", summary, [record(event), _place(tx, places)])], True
+        return [], replay.complete
+    if event.get("root_ok") is not True:
+        summary = f"{told} without having matched the certified root with its own"
+        return [Anomaly("fooled-gateway", summary, [record(event)])], True
+    claimed = (event.get("clan"), event.get("height"))
+    if places:
+        if None not in claimed and claimed not in places:
+            summary = f"{told} in clan {claimed[0]} height {claimed[1]}, but it was applied elsewhere: {places}"
+            return [Anomaly("fooled-gateway", summary, [record(event), _place(tx, places)])], True
+        return [], True
+    judged = replay.complete or (None not in claimed and claimed in replay.outcomes)
+    if not judged:
+        return [], False
+    why = ", ".join(sorted({reason for _, _, reason in replay.aborted.get(tx, ())})) or "it is not in the final order"
+    summary = f"{told}, but executing the finalised order does not apply it ({why})"
+    return [Anomaly("fooled-gateway", summary, [record(event), _place(tx, places)])], True
+
+
+def _client(operation: Operation, replay: Replay) -> tuple[list[Anomaly], bool]:
+    """Anomalies of one ok operation, and whether it could be judged."""
+    told = f"process {operation.process} was told ok for transaction {short(operation.tx)}"
+    places = replay.applied.get(operation.tx, [])
+    if not places:
+        if not replay.complete:
+            return [], False
+        summary = f"{told}, but the finalised order does not apply it"
+        return [Anomaly("acknowledged-then-lost", summary, [witness(operation), _place(operation.tx, places)])], True
+    if operation.f == "txn" and isinstance(operation.value, list):
+        seen = _lists(operation.value)
+        true = [list(values) for values in replay.reads.get(operation.tx, ())]
+        if seen != true:
+            summary = f"{told} with reads {seen}; executing the finalised order reads {true}"
+            return [Anomaly("wrong-read", summary, [witness(operation), _place(operation.tx, places)])], True
+    return [], True
+
+
+def _lists(value: Iterable[Any]) -> list[list[int]]:
+    """What the reads of a txn operation returned, in order; an absent list is empty."""
+    return [list(part[2] or ()) for part in value if part[0] == "r"]
+
+
+def _place(tx: str, places: list[tuple[int, int]]) -> dict[str, Any]:
+    return {"event": "re-execution", "tx": tx, "applied": [{"clan": c, "height": h} for c, h in places]}

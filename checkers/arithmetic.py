@@ -1,0 +1,61 @@
+"""Thresholds, derived from their defining inequalities (protocol.md section 0), and time bounds.
+
+Nothing here is shared with the system under test: an off-by-one there must not repeat itself in its judge.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from results.store import RunInfo
+
+
+def tribe_faults(n: int) -> int:
+    """The most faults f that a tribe of n bears: the largest f with n >= 3f + 1."""
+    return max(f for f in range(n + 1) if n >= 3 * f + 1 or f == 0)
+
+
+def tribe_quorum(n: int) -> int:
+    """The fewest voters any two sets of which share more than f members: smallest Q with 2Q - n >= f + 1."""
+    f = tribe_faults(n)
+    return min(q for q in range(n + 1) if 2 * q - n >= f + 1)
+
+
+def clan_faults(n: int) -> int:
+    """The most faults f that a clan of n bears: the largest f with n >= 2f + 1."""
+    return max(f for f in range(n + 1) if n >= 2 * f + 1 or f == 0)
+
+
+def clan_majority(n: int) -> int:
+    """The fewest clan members of whom one is certainly honest."""
+    return clan_faults(n) + 1
+
+
+class Bounds:
+    """Time limits of a run in milliseconds. Each can be set in the scenario under [checks.bounds]; defaults follow.
+
+    liveness_deltas   max(12, 6 + 3f) Delta: f silent leaders in a row cost 3 Delta each (1.11), the rest is for repeats
+    liveness_ms       liveness_deltas * Delta + 5 md + idle_delay
+    inclusion_ms      inclusion time-out + f view time-outs (3 Delta), three of each, + 20 md + 3000 (2.5, 1.11)
+    retrieve_ms       4000: a lost batch fetch is asked for again every batch_retry_ms
+    exec_ms           inclusion_ms + retrieve_ms + 20 md
+    catch_up_blocks   10: how far a restarted node may trail at the end
+    """
+
+    def __init__(self, info: RunInfo) -> None:
+        given: dict[str, Any] = info.checks.get("bounds") or {}
+        protocol = info.parameters
+        self.delta_ms = float(protocol.get("delta_ms", 500))
+        self.md_ms = info.md_ms
+        f = tribe_faults(len(info.tribe))
+        view_ms = 3 * self.delta_ms
+        idle_ms = float(protocol.get("idle_delay_ms", 0))
+        self.liveness_deltas = float(given.get("liveness_deltas", max(12, 6 + 3 * f)))
+        self.liveness_ms = self.liveness_deltas * self.delta_ms + 5 * self.md_ms + idle_ms
+        inclusion_ms = float(protocol.get("inclusion_timeout_ms", 2000))
+        self.inclusion_ms = float(
+            given.get("inclusion_ms", inclusion_ms + 3 * view_ms * f + 20 * self.md_ms + idle_ms + 3000)
+        )
+        self.retrieve_ms = float(given.get("retrieve_ms", 4000))
+        self.exec_ms = float(given.get("exec_ms", self.inclusion_ms + self.retrieve_ms + 20 * self.md_ms))
+        self.catch_up_blocks = int(given.get("catch_up_blocks", 10))

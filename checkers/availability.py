@@ -1,0 +1,122 @@
+"""availability: what is certified can be retrieved by every honest clan node (claim daqc-availability; I-DA)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from checkers.arithmetic import clan_majority
+from checkers.evidence import EvidenceError, unhex
+from checkers.index import MS, Final, Index
+from checkers.judge import Judge, conclude, record, short
+from results.stats import summary as figures
+from results.trace import TraceEvent
+from results.verdict import Anomaly, Verdict
+
+
+class Availability(Judge):
+    """Every finalised batch is held by every never-faulty honest member of its clan by the end of the run.
+
+    Anomalies: lost-batch, undersigned-certificate (not M distinct valid votes of the clan), corrupt-body (an honest
+    node executed bytes that are not the batch). Excluded and counted: void batches (their slot was taken), and missing
+    bodies of batches finalised, or networks healed, less than retrieve_ms before the end. Examined: (batch, member).
+    """
+
+    property: ClassVar[str] = "availability"
+
+    def judge(self, index: Index) -> Verdict:
+        anomalies, certificates, doubts = _certificates(index)
+        for event in index.bodies[1]:
+            summary = f"{event['node']} executed a body that does not hash to its batch {short(event['batch'])}"
+            anomalies.append(Anomaly("corrupt-body", summary, [record(event)]))
+        held = _holders(index)
+        grace = int(index.bounds.retrieve_ms * MS)
+        late = pairs = 0
+        delays: list[float] = []
+        lost: list[Anomaly] = []
+        if index.chain[1] and index.finals:
+            doubts.append(index.chain[1])
+        for place in index.placed:
+            doubts += [f"no honest node knew the clan of finalised batch {short(batch)}" for batch in place.unknown]
+            for batch, key in place.effective:
+                members = [node for node in index.info.clans[key.clan] if node in index.steady]
+                times = held.get(batch, {})
+                missing = [node for node in members if node not in times]
+                pairs += len(members) - len(missing)
+                if max(place.final.time, index.info.heal) + grace > index.end:
+                    late += len(missing)
+                    missing = []
+                pairs += len(missing)
+                delays += [max(0, times[node] - place.final.time) / MS for node in members if node in times]
+                if missing:
+                    lost.append(_lost(index, place.final, batch, missing, sorted(times)))
+        measures: dict[str, Any] = {
+            "certificates": certificates,
+            "excluded_late": late,
+            "excluded_void": sum(len(place.void) for place in index.placed),
+            "held_after_final_ms": figures(delays),
+            "retrieved": sum(1 for event in index.events("retrieve") if event["ok"]),
+            "retrieve_ms": index.bounds.retrieve_ms,
+        }
+        return conclude(self.property, pairs, anomalies + lost, measures, "no finalised batch to examine", doubts)
+
+
+def _holders(index: Index) -> dict[str, dict[str, int]]:
+    """Batch -> honest node -> when it first held the body."""
+    held: dict[str, dict[str, int]] = {}
+    for event in index.events("batch", "body"):
+        times = held.setdefault(event["batch"], {})
+        times[event["node"]] = min(int(event["time"]), times.get(event["node"], int(event["time"])))
+    return held
+
+
+def _lost(index: Index, final: Final, batch: str, missing: list[str], holders: list[str]) -> Anomaly:
+    waited = (index.end - max(final.time, index.info.heal)) / MS
+    summary = (
+        f"batch {short(batch)} was finalised at height {final.height}; {', '.join(missing)} of its clan still did not"
+        f" hold it {waited:.0f} ms later (honest holders: {', '.join(holders) or 'none'})"
+    )
+    attempts = [record(e) for e in index.events("retrieve") if e["batch"] == batch and e["node"] in missing]
+    order = {"event": "finalise", "node": final.node, "time": final.time, "height": final.height, "batch": batch}
+    return Anomaly("lost-batch", summary, [order, *attempts[:4]])
+
+
+def _certificates(index: Index) -> tuple[list[Anomaly], int, list[str]]:
+    """Re-verifies every distinct availability certificate that an honest node accepted: anomalies, count, doubts."""
+    distinct: dict[tuple[object, ...], TraceEvent] = {}
+    for event in index.events("available"):
+        distinct.setdefault((event["batch"], *event["signers"], *event["signatures"]), event)
+    anomalies: list[Anomaly] = []
+    doubts: list[str] = []
+    for event in distinct.values():
+        try:
+            fault = _fault(index, event)
+        except EvidenceError as error:
+            doubts.append(str(error))
+            continue
+        if fault is not None:
+            summary = f"{event['node']} accepted an availability certificate for {short(event['batch'])}: {fault}"
+            anomalies.append(Anomaly("undersigned-certificate", summary, [record(event)]))
+    return anomalies, len(distinct), doubts
+
+
+def _fault(index: Index, event: TraceEvent) -> str | None:
+    """Why the certificate is invalid, or None."""
+    clan = event["clan"]
+    members = index.info.clans[clan] if 0 <= clan < len(index.info.clans) else []
+    count, size = _header(index, event)
+    batch = unhex(event["batch"], 32, "batch id")
+    fields = (clan, event["proposer"], event["seq"], batch, count, size, event["created_ms"])
+    statement = index.notary.statement("available", *fields)
+    return index.notary.fault(members, clan_majority(len(members)), event["signers"], event["signatures"], statement)
+
+
+def _header(index: Index, event: TraceEvent) -> tuple[int, int]:
+    """(tx_count, byte_length) under the signatures: from the record, else from the body."""
+    if "tx_count" in event and "byte_length" in event:
+        return event["tx_count"], event["byte_length"]
+    held = index.bodies[0].get(event["batch"])
+    if held is None:
+        raise EvidenceError(
+            f"the available record of batch {short(event['batch'])} lacks tx_count and byte_length; both are signed"
+        )
+    return held.tx_count, held.byte_length

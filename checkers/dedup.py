@@ -1,0 +1,112 @@
+"""dedup: a transaction takes effect at most once (claim dedup; I-ONCE)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+from checkers.index import Final, Index
+from checkers.judge import Judge, conclude, record, short
+from results.trace import TraceEvent
+from results.verdict import Anomaly, Verdict
+
+
+class Dedup(Judge):
+    """A transaction takes effect at most once over all clans and heights, however often it is submitted or included.
+
+    Anomalies: double-effect, disagreement (honest nodes applied different transactions), and, in runs without faults
+    and behaviours, duplicate-inclusion. A copy that aborted as too-new was rightly included again and is no duplicate.
+    Examined: applied transactions, plus the copies seen in a duplicates workload (none seen there: UNKNOWN).
+    """
+
+    property: ClassVar[str] = "dedup"
+
+    def judge(self, index: Index) -> Verdict:
+        executed, anomalies = _agreed(index)
+        effects: dict[str, list[TraceEvent]] = {}
+        aborts: Counter[str] = Counter()
+        too_new: Counter[str] = Counter()
+        for event in executed.values():
+            for tx in event["applied"]:
+                effects.setdefault(tx, []).append(event)
+            for tx, reason in event["aborted"]:
+                aborts[reason] += 1
+                too_new[tx] += reason == "too-new"
+        anomalies += [_double(tx, events) for tx, events in effects.items() if len(events) > 1]
+        duplicated = {
+            tx: placed for tx, placed in index.inclusions.items() if len(placed) - min(too_new[tx], len(placed)) > 1
+        }
+        if index.undisturbed:
+            anomalies += _duplicates(index, duplicated)
+        submitted = _copies_submitted(index)
+        examined = len(effects)
+        doubts = []
+        extra = sum(len(index.inclusions[tx]) - 1 - too_new[tx] for tx in duplicated)
+        if index.workload() == "duplicates":
+            examined += submitted + extra
+            if submitted + extra == 0 and effects:
+                doubts.append("a duplicates workload in which no transaction was seen twice: it tested nothing")
+        measures = {
+            "applied": len(effects),
+            "inclusions": sum(map(len, index.inclusions.values())),
+            "duplicate_inclusions": extra,
+            "copies_submitted": submitted,
+            "aborted": dict(sorted(aborts.items())),
+        }
+        return conclude(self.property, examined, anomalies, measures, "no transaction was applied", doubts)
+
+
+def _agreed(index: Index) -> tuple[dict[tuple[int, int], TraceEvent], list[Anomaly]]:
+    """One execute record per (clan, height), that of most nodes; honest records that applied others are anomalies.
+
+    A restarted node executes again; equal records count once.
+    """
+    versions: dict[tuple[int, int], dict[tuple[str, ...], list[TraceEvent]]] = {}
+    for event in index.events("execute"):
+        at = (event["clan"], event["height"])
+        versions.setdefault(at, {}).setdefault(tuple(event["applied"]), []).append(event)
+    executed: dict[tuple[int, int], TraceEvent] = {}
+    anomalies = []
+    for at in sorted(versions):
+        records = sorted(versions[at].values(), key=lambda events: (-len(events), events[0]["applied"]))
+        executed[at] = records[0][0]
+        if len(records) > 1:
+            one, other = records[0][0], records[1][0]
+            summary = (
+                f"{one['node']} and {other['node']} applied different transactions in clan {at[0]} at height {at[1]}"
+            )
+            anomalies.append(Anomaly("disagreement", summary, [record(one), record(other)]))
+    return executed, anomalies
+
+
+def _double(tx: str, events: list[TraceEvent]) -> Anomaly:
+    told = " and ".join(f"clan {e['clan']} height {e['height']}" for e in events)
+    return Anomaly("double-effect", f"transaction {short(tx)} took effect in {told}", [record(e) for e in events[:2]])
+
+
+def _duplicates(index: Index, duplicated: dict[str, list[tuple[Final, str]]]) -> list[Anomaly]:
+    """Inclusions beyond the first in a run where every primary was honest and in time."""
+    includes: dict[str, list[TraceEvent]] = {}
+    for event in index.events("include"):
+        if event["tx"] in duplicated:
+            includes.setdefault(event["tx"], []).append(event)
+    anomalies = []
+    for tx, placed in duplicated.items():
+        told = " and ".join(f"batch {short(batch)} (height {final.height})" for final, batch in placed)
+        roles = ", ".join(f"{e['node']} as {e['role']}" for e in includes.get(tx, ())) or "nobody on record"
+        summary = f"transaction {short(tx)} was included in {told}, in a run without faults; included by {roles}"
+        witness = [{"tx": tx, "batch": batch, "height": final.height} for final, batch in placed]
+        anomalies.append(Anomaly("duplicate-inclusion", summary, [*witness, *map(record, includes.get(tx, ()))]))
+    return anomalies
+
+
+def _copies_submitted(index: Index) -> int:
+    """Submissions beyond the first, by gateways' forwards, or by the history where it names several gateways."""
+    gateways: dict[str, set[str]] = {}
+    for event in index.events("forward"):
+        gateways.setdefault(event["tx"], set()).add(event["node"])
+    for operation in index.history:
+        value = operation.value
+        if operation.tx and isinstance(value, dict) and isinstance(value.get("gateways"), list):
+            gateways.setdefault(operation.tx, set()).update(value["gateways"])
+    return sum(len(names) - 1 for names in gateways.values() if names)

@@ -1,0 +1,105 @@
+"""Re-verification of signed evidence: statements, signatures, certificates (protocol.md section 0).
+
+A statement is SHA-256 of msgpack(["moonquake/1", chain, epoch, cycle, kind, *fields]); signatures are Ed25519,
+checked here with libsodium directly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+from nacl.exceptions import CryptoError
+from nacl.signing import VerifyKey
+
+from results.store import RunInfo
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class EvidenceError(ValueError):
+    """A record that an honest node would not have written so: nothing can be concluded from it."""
+
+
+def sha256(*parts: bytes) -> bytes:
+    """SHA-256 of the concatenation."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def unhex(text: object, size: int, what: str) -> bytes:
+    """The `size` bytes written as hex in `text`; raises EvidenceError naming `what`."""
+    try:
+        data = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        data = b""
+    if len(data) != size:
+        raise EvidenceError(
+            f"{what} is {text!r:.80}, not {2 * size} hex digits; the trace is damaged or of another version"
+        )
+    return data
+
+
+def signature_holds(public_key: bytes, statement: bytes, signature: bytes) -> bool:
+    """Does the Ed25519 signature cover the statement?"""
+    try:
+        VerifyKey(public_key).verify(statement, signature)
+    except (CryptoError, ValueError, TypeError):
+        return False
+    return True
+
+
+def wallet_statement(chain: str, tx: bytes) -> bytes:
+    """What a wallet signs: bound to the chain only."""
+    return sha256(_pack(["moonquake/1", chain, "transaction", tx]))
+
+
+class Notary:
+    """Checks certificates of one run. Remembers every signature it has checked (55 us each)."""
+
+    def __init__(self, info: RunInfo) -> None:
+        self._head = ["moonquake/1", info.chain, info.epoch, info.cycle]
+        self._keys = info.public_keys
+        self._known: dict[tuple[str, bytes, bytes], bool] = {}
+
+    @property
+    def verified(self) -> int:
+        """Number of distinct signatures checked so far."""
+        return len(self._known)
+
+    def statement(self, kind: str, *fields: str | int | bytes) -> bytes:
+        """The 32 bytes that are signed."""
+        return sha256(_pack([*self._head, kind, *fields]))
+
+    def signed(self, node: str, statement: bytes, signature: bytes) -> bool:
+        """Did `node` sign the statement?"""
+        key = (node, statement, signature)
+        if key not in self._known:
+            public = bytes.fromhex(self._keys[node]) if node in self._keys else b""
+            self._known[key] = signature_holds(public, statement, signature)
+        return self._known[key]
+
+    def fault(
+        self,
+        members: Sequence[str],
+        threshold: int,
+        signers: Sequence[str],
+        signatures: Sequence[str],
+        statement: bytes,
+    ) -> str | None:
+        """Why a certificate is invalid, or None. Raises EvidenceError if signers and signatures do not pair up."""
+        if len(signers) != len(signatures):
+            raise EvidenceError(
+                f"{len(signatures)} signatures for {len(signers)} signers; the trace must hold one each"
+            )
+        if len(set(signers)) != len(signers):
+            return f"a signer is counted twice: {', '.join(signers)}"
+        outsiders = sorted(set(signers) - set(members))
+        if outsiders:
+            return f"signed by {', '.join(outsiders)}, not a member of the committee"
+        if len(signers) < threshold:
+            return f"{len(signers)} signers where {threshold} are needed"
+        for signer, signature in zip(signers, signatures, strict=True):
+            if not self.signed(signer, statement, unhex(signature, 64, f"signature of {signer}")):
+                return f"the signature of {signer} does not cover what was certified"
+        return None

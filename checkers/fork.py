@@ -1,0 +1,117 @@
+"""fork: no two honest nodes ever finalise different blocks at one height (claim no-fork; I-PFX, I-U, I-CERT)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from checkers.arithmetic import tribe_quorum
+from checkers.evidence import EvidenceError, unhex
+from checkers.index import Index
+from checkers.judge import Judge, conclude, record, short
+from results.trace import TraceEvent
+from results.verdict import Anomaly, Verdict
+
+
+class Fork(Judge):
+    """No two honest nodes finalise different blocks at one height, and no view has certificates for two blocks.
+
+    Anomalies: fork, payload-differs (one hash, two contents), two-certificates, invalid-certificate (accepted by an
+    honest node, but not Q distinct valid votes of the tribe). Examined: (node, height) pairs over all incarnations.
+    """
+
+    property: ClassVar[str] = "fork"
+
+    def judge(self, index: Index) -> Verdict:
+        pairs = {(event["node"], event["height"]) for event in index.events("finalise")}
+        nodes = sorted({node for node, _ in pairs})
+        anomalies = _forks(index) + _contents(index)
+        certificates, count, doubts = _certificates(index)
+        anomalies += certificates
+        measures = {
+            "nodes": len(nodes),
+            "heights": len(index.finals),
+            "certificates": count,
+            "signatures": index.notary.verified,
+        }
+        if pairs and not count and index.info.target == "supra":
+            doubts.append("blocks were finalised, but no honest node recorded a certificate")
+        if pairs and len(nodes) < 2:
+            doubts.append(f"only {nodes[0]} finalised anything; a fork takes two honest nodes")
+        return conclude(self.property, len(pairs), anomalies, measures, "no honest node finalised a block", doubts)
+
+
+def _forks(index: Index) -> list[Anomaly]:
+    forked = {height for height, blocks in index.finals.items() if len(blocks) > 1}
+    firsts: dict[int, dict[str, TraceEvent]] = {height: {} for height in forked}
+    for event in index.events("finalise"):
+        if event["height"] in forked:
+            firsts[event["height"]].setdefault(event["block"], event)
+    anomalies = []
+    for height in sorted(forked):
+        records = [firsts[height][final.block] for final in index.finals[height]]
+        told = "; ".join(f"{r['node']} finalised {short(r['block'])} in view {r['view']}" for r in records)
+        summary = f"height {height}: {told}; neither extends the other"
+        anomalies.append(Anomaly("fork", summary, [record(r) for r in records]))
+    return anomalies
+
+
+def _contents(index: Index) -> list[Anomaly]:
+    """A block hash must bind its height, view, parent and payload: equal at all honest nodes."""
+    versions: dict[str, dict[tuple[object, ...], TraceEvent]] = {}
+    for event in index.events("finalise"):
+        content = (event["height"], event["view"], event["parent"], *event["batches"])
+        versions.setdefault(event["block"], {}).setdefault(content, event)
+    anomalies = []
+    for block, contents in versions.items():
+        if len(contents) > 1:
+            first, other = list(contents.values())[:2]
+            differs = [name for name in ("height", "view", "parent", "batches") if first[name] != other[name]]
+            summary = (
+                f"block {short(block)} has one hash but another {' and '.join(differs)}"
+                f" at {other['node']} than at {first['node']}"
+            )
+            anomalies.append(Anomaly("payload-differs", summary, [record(e) for e in contents.values()]))
+    return anomalies
+
+
+def _certificates(index: Index) -> tuple[list[Anomaly], int, list[str]]:
+    """Re-verifies every distinct certificate once; valid ones must name one block a view, whatever their kind."""
+    tribe = index.info.tribe
+    quorum = tribe_quorum(len(tribe))
+    distinct: dict[tuple[object, ...], TraceEvent] = {}
+    for event in index.events("certify"):
+        if event["view"] > 0:  # the genesis certificate has no signers
+            identity = (event["kind"], event["view"], event["block"], *event["signers"], *event["signatures"])
+            distinct.setdefault(identity, event)
+    anomalies: list[Anomaly] = []
+    doubts: list[str] = []
+    by_view: dict[int, dict[str, TraceEvent]] = {}
+    for event in distinct.values():
+        try:
+            fault = index.notary.fault(tribe, quorum, event["signers"], event["signatures"], _statement(index, event))
+        except EvidenceError as error:
+            doubts.append(f"certificate of view {event['view']} at {event['node']}: {error}")
+            continue
+        if fault is None:
+            by_view.setdefault(event["view"], {}).setdefault(event["block"], event)
+        else:
+            summary = (
+                f"{event['node']} accepted a {event['kind']} certificate for {short(event['block'])}"
+                f" in view {event['view']} that is invalid: {fault}"
+            )
+            anomalies.append(Anomaly("invalid-certificate", summary, [record(event)]))
+    for view in sorted(by_view):
+        blocks = [by_view[view][block] for block in sorted(by_view[view])]
+        if len(blocks) > 1:
+            both = sorted(set(blocks[0]["signers"]) & set(blocks[1]["signers"]))
+            told = " and ".join(f"{short(e['block'])} ({e['kind']}, seen by {e['node']})" for e in blocks)
+            summary = f"view {view} has valid certificates for {told}; {', '.join(both)} signed both"
+            anomalies.append(Anomaly("two-certificates", summary, [record(e) for e in blocks]))
+    return anomalies, len(distinct), doubts
+
+
+def _statement(index: Index, event: TraceEvent) -> bytes:
+    view, block = event["view"], unhex(event["block"], 32, "block")
+    if event["kind"] == "commit":
+        return index.notary.statement("commit", view, block)
+    return index.notary.statement("vote", event["kind"], view, block)

@@ -1,0 +1,167 @@
+"""liveness: after the heal, finalisation goes on within a bounded time (claim liveness-after-gst; L-COMMIT, L-SYNC)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+from checkers.index import MS, Index
+from checkers.judge import Judge, conclude, record
+from results.stats import quantile
+from results.stats import summary as figures
+from results.trace import TraceEvent
+from results.verdict import Anomaly, Verdict
+
+
+class Liveness(Judge):
+    """Every never-faulty honest node finalises a block proposed after the heal within liveness_ms, and goes on so.
+
+    Measured from the heal (the load start in runs without faults). A block counts as new if its honest proposer
+    recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
+    bound), slow-recovery, left-behind (a restarted node more than catch_up_blocks below the others at the end),
+    crash-loop, halted (unless the run is beyond its bound). Examined: nodes judged.
+    """
+
+    property: ClassVar[str] = "liveness"
+
+    def judge(self, index: Index) -> Verdict:
+        finals = index.events("finalise")
+        if not finals:
+            return self._nothing(index)
+        start = max(index.info.heal, index.info.load_start)
+        halts, halted = _halts(index)
+        judged = [node for node in index.steady if node not in halted]
+        new = _new_blocks(index, start)
+        bound = int(index.bounds.liveness_ms * MS)
+        by_node: dict[str, list[TraceEvent]] = {node: [] for node in index.honest}
+        for event in finals:
+            if int(event["time"]) <= index.end:
+                by_node[event["node"]].append(event)
+        anomalies, recoveries, gaps, doubts = list(halts), [], [], _doubts(index)
+        for node in judged:
+            first = next((e for e in by_node[node] if e["block"] in new and int(e["time"]) >= start), None)
+            if first is None:
+                if start + bound > index.end:
+                    doubts.append(f"{node} finalised nothing new, but the run ended within the bound")
+                else:
+                    anomalies.append(_stalled(node, by_node[node][-1:], start, index.end, bound))
+                continue
+            recoveries.append((int(first["time"]) - start) / MS)
+            if int(first["time"]) > start + bound:
+                anomalies.append(_slow(node, first, start, bound))
+            gap, before = _largest_gap(by_node[node], int(first["time"]), index.end)
+            gaps.append(gap / MS)
+            if gap > bound:
+                anomalies.append(_stalled(node, before, int(before[0]["time"]), int(before[0]["time"]) + gap, bound))
+        anomalies += _crash_loops(index)
+        behind, trailing = _left_behind(index, by_node, judged, halted, start + bound <= index.end)
+        measures: dict[str, Any] = {
+            "recovery_ms": figures(recoveries),
+            "largest_gap_ms": figures(gaps),
+            "bound_ms": index.bounds.liveness_ms,
+            "bound_deltas": index.bounds.liveness_deltas,
+            "blocks_behind_at_end": trailing,
+            "halted": sorted(halted),
+        }
+        nothing = "no never-faulty honest node to judge"
+        return conclude(self.property, len(recoveries), anomalies + behind, measures, nothing, doubts)
+
+    def _nothing(self, index: Index) -> Verdict:
+        """No finalisation at all: a stall if honest nodes ran for longer than the bound, else nothing to examine."""
+        starts = [event for event in index.events("start", "restart") if event["node"] in index.steady]
+        begin = max(index.info.heal, index.info.load_start)
+        bound = int(index.bounds.liveness_ms * MS)
+        anomalies = []
+        if starts and begin + bound <= index.end and not _doubts(index):
+            summary = f"no honest node finalised any block in {(index.end - begin) / MS:.0f} ms"
+            anomalies.append(Anomaly("stalled", summary, [record(event) for event in starts]))
+        return conclude(self.property, 0, anomalies, {}, "no honest node finalised a block", _doubts(index))
+
+
+def _doubts(index: Index) -> list[str]:
+    doubts = []
+    if index.info.interrupted:
+        doubts.append("the run was interrupted before its bounds could pass")
+    if index.info.heal == 0 and any(fault.kind == "fault" for fault in index.info.faults):
+        doubts.append("faults were declared but the run records no heal: there is no time to measure from")
+    return doubts
+
+
+def _new_blocks(index: Index, start: int) -> set[str]:
+    """Blocks surely proposed at or after `start`: by their honest proposer's record, or because their parent was."""
+    new = {event["block"] for event in index.events("propose") if int(event["time"]) >= start}
+    for blocks in index.finals.values():  # in height order
+        new |= {final.block for final in blocks if final.parent in new}
+    return new
+
+
+def _halts(index: Index) -> tuple[list[Anomaly], set[str]]:
+    """A halted honest node is an anomaly within the bound; beyond it, halting is what a node must do."""
+    halts = index.events("halt")
+    if index.info.regime == "beyond":
+        return [], {event["node"] for event in halts}
+    return [
+        Anomaly("halted", f"{event['node']} stopped itself: {event.get('reason', '')}", [record(event)])
+        for event in halts
+    ], set()
+
+
+def _largest_gap(events: Sequence[TraceEvent], since: int, end: int) -> tuple[int, list[TraceEvent]]:
+    """Longest time from one finalisation at or after `since` to the next (or to the end), and the one before it."""
+    later = [event for event in events if int(event["time"]) >= since]
+    times = [int(event["time"]) for event in later] + [end]
+    spans = [after - before for before, after in pairwise(times)]
+    widest = max(range(len(spans)), key=lambda i: spans[i])
+    return spans[widest], [later[widest]]
+
+
+def _stalled(node: str, last: Sequence[TraceEvent], since: int, until: int, bound: int) -> Anomaly:
+    summary = (
+        f"{node} finalised no new block for {(until - since) / MS:.0f} ms from {since / MS:.0f} ms on"
+        f" (bound {bound / MS:.0f} ms)"
+    )
+    silence = {"event": "silence", "node": node, "from": since, "until": until}
+    return Anomaly("stalled", summary, [silence, *map(record, last)])
+
+
+def _slow(node: str, first: TraceEvent, start: int, bound: int) -> Anomaly:
+    took = (int(first["time"]) - start) / MS
+    summary = f"{node} finalised its first new block {took:.0f} ms after the heal (bound {bound / MS:.0f} ms)"
+    return Anomaly("slow-recovery", summary, [record(first)])
+
+
+def _crash_loops(index: Index) -> list[Anomaly]:
+    """A node that starts more often than it was scheduled to: once, and once (or `times`) per fault aimed at it."""
+    starts: dict[str, list[TraceEvent]] = {}
+    for event in index.events("start", "restart"):
+        starts.setdefault(event["node"], []).append(event)
+    killed = {*index.info.crashed, *index.info.amnesiac, *index.info.gateways}
+    anomalies = []
+    for node in sorted(starts):
+        scheduled = 1
+        if node in killed:
+            aimed = [f for f in index.info.faults if f.kind == "fault" and (node in f.targets or not f.targets)]
+            scheduled += sum(max(1, int(fault.parameters.get("times", 1))) for fault in aimed)
+        if len(starts[node]) > scheduled:
+            summary = f"{node} started {len(starts[node])} times where {scheduled} were scheduled: it keeps crashing"
+            anomalies.append(Anomaly("crash-loop", summary, [record(event) for event in starts[node][-4:]]))
+    return anomalies
+
+
+def _left_behind(
+    index: Index, by_node: dict[str, list[TraceEvent]], judged: Sequence[str], halted: set[str], settled: bool
+) -> tuple[list[Anomaly], dict[str, int]]:
+    """Honest nodes too far below the median never-faulty height at the end; judged only if the bound has passed."""
+    tips = {node: max((e["height"] for e in events), default=0) for node, events in by_node.items()}
+    if not judged:
+        return [], {}
+    others = quantile(sorted(tips[node] for node in judged), 0.5)
+    trailing = {node: max(0, int(others) - tip) for node, tip in tips.items() if node not in halted}
+    anomalies = []
+    for node, blocks in trailing.items():
+        if settled and blocks > index.bounds.catch_up_blocks:
+            summary = f"{node} ended at height {tips[node]}, {blocks} blocks below the others ({int(others)})"
+            witness = [record(e) for e in by_node[node][-1:]] or [{"event": "silence", "node": node, "height": 0}]
+            anomalies.append(Anomaly("left-behind", summary, witness))
+    return anomalies, {node: blocks for node, blocks in trailing.items() if blocks}

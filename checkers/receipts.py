@@ -1,0 +1,85 @@
+"""receipts: every declared fault and behaviour bit, during the load, and was healed (architecture section 4)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from checkers.index import Index
+from checkers.judge import Judge, conclude
+from results.history import Operation
+from results.store import FaultInfo
+from results.verdict import Verdict
+
+
+class Receipts(Judge):
+    """Every declared fault and behaviour was injected, had an effect while the load ran, and its heal was verified.
+
+    Never FAIL: a fault that did not bite makes the run UNKNOWN, with the reasons. Without declared faults, nodes that
+    finalised are examined and no nemesis operation may appear. Examined: faults and behaviours with a receipt.
+    """
+
+    property: ClassVar[str] = "receipts"
+
+    def judge(self, index: Index) -> Verdict:
+        starts: dict[int, list[Operation]] = {}
+        stops: dict[int, list[Operation]] = {}
+        for operation in index.history:
+            if operation.process == "nemesis" and isinstance(operation.value, dict) and "id" in operation.value:
+                kind = starts if operation.f == "start" else stops
+                kind.setdefault(operation.value["id"], []).append(operation)
+        last = max((int(event["time"]) for event in index.events("finalise")), default=0)
+        if not index.info.faults:
+            undeclared = [f"nemesis operation {number} is not declared in run.json" for number in sorted(starts)]
+            nodes = len({event["node"] for event in index.events("finalise")})
+            nothing = "no fault was declared and no honest node finalised a block"
+            return conclude(self.property, nodes, [], {"faults": 0}, nothing, undeclared)
+        reasons: list[str] = []
+        measures: dict[str, Any] = {}
+        for fault in index.info.faults:
+            found = _reasons(index, fault, starts.get(fault.id, []), stops.get(fault.id, []), last)
+            name = f"{fault.kind} {fault.id} ({fault.use})"
+            measures[name] = _totals(stops.get(fault.id, []))
+            reasons += [f"{name}: {reason}" for reason in found]
+        if index.info.interrupted:
+            reasons.append("the run was interrupted: receipts may be missing")
+        return conclude(self.property, len(index.info.faults), [], measures, "no fault was declared", reasons)
+
+
+def _receipts(stops: list[Operation]) -> list[dict[str, Any]]:
+    return [stop.value["receipt"] for stop in stops if isinstance(stop.value.get("receipt"), dict)]
+
+
+def _totals(stops: list[Operation]) -> dict[str, Any]:
+    """Counts over all receipts of one fault or behaviour."""
+    receipts = _receipts(stops)
+    totals = {
+        name: sum(int(r.get(name, 0)) for r in receipts) for name in ("matched", "changed", "dropped", "injected")
+    }
+    if any("healed" in receipt for receipt in receipts):
+        del totals["injected"]  # of a fault: a time, not a count
+    return {"receipts": len(receipts), "bit": sum(r.get("bit") is True for r in receipts), **totals}
+
+
+def _reasons(index: Index, fault: FaultInfo, starts: list[Operation], stops: list[Operation], last: int) -> list[str]:
+    """Why this fault proves nothing; empty if it bit."""
+    if not starts:
+        return ["it was never started"]
+    receipts = _receipts(stops)
+    if not receipts:
+        return ["it left no receipt: it was never stopped, or the nemesis died"]
+    reasons = []
+    if not any(receipt.get("bit") is True for receipt in receipts):
+        evidence = "; ".join(str(r["evidence"]) for r in receipts if r.get("evidence"))
+        reasons.append("it did not bite" + (f" ({evidence})" if evidence else ""))
+    if fault.kind == "fault" and not all(receipt.get("heal_verified") is True for receipt in receipts):
+        reasons.append("its heal was not verified")
+    begin = min(start.time for start in starts)
+    if fault.kind == "behaviour":  # all are recorded when the load starts; their windows open later
+        begin = max(begin, fault.start)
+    end = max(stop.time for stop in stops)
+    load_end = index.info.load_end or index.end
+    if begin >= load_end or end <= index.info.load_start:
+        reasons.append("it was active only outside the load")
+    if begin >= last:
+        reasons.append("it began after the last finalisation of an honest node")
+    return reasons

@@ -1,0 +1,62 @@
+"""Behaviours by name, and the shell that mounts them as a corrupted node's configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from faults.byzantine.config import ByzantineConfig
+from faults.byzantine.port import Behaviour
+from faults.byzantine.side_channel import SideChannel, UnixSideChannel
+from faults.byzantine.wrapper import CorruptedNodeShell, Mounted
+from faults.registry import AttackFileError, construct, find
+from nodes.committee import Committee
+from nodes.crypto import Domain, Ed25519Signer
+from nodes.port import Node
+
+BEHAVIOURS = "moonquake.behaviours"
+
+
+def load_behaviour(use: str, parameters: Mapping[str, Any]) -> Behaviour:
+    """The behaviour that a scenario names, with its parameters.
+
+    Raises ValueError naming the unknown behaviour or the bad parameter, AttackFileError for a faulty file.
+    """
+    kind = find(BEHAVIOURS, use)
+    if not issubclass(kind, Behaviour):
+        raise AttackFileError(f"{use}: {kind.__name__} must be a subclass of faults.byzantine.port.Behaviour")
+    behaviour = cast(Behaviour, construct(kind, use, parameters))
+    if not hasattr(behaviour, "receipt"):
+        raise AttackFileError(f"{use}: {kind.__name__}.__init__ must call super().__init__()")
+    return behaviour
+
+
+def load_byzantine_config(path: Path) -> ByzantineConfig:
+    """Read byzantine.json. Raises ValueError naming the file and the field at fault."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ByzantineConfig)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def corrupt(
+    core: Node, committee: Committee, domain: Domain, config: ByzantineConfig, channel: SideChannel | None = None
+) -> CorruptedNodeShell:
+    """`core` corrupted as `config` says; without `channel` the Unix one in `config.side_channel` is opened.
+
+    Raises ValueError when the coalition does not hold the keys it claims, or a behaviour cannot be loaded.
+    """
+    signers = {node: Ed25519Signer(bytes.fromhex(seed)) for node, seed in config.coalition.items()}
+    for node, signer in signers.items():
+        if committee.keys.get(node) != signer.public_key:
+            raise ValueError(f"byzantine coalition: the seed of {node} does not match its key in the genesis")
+    if config.node not in signers:
+        raise ValueError(f"byzantine node {config.node} is not in its own coalition {sorted(signers)}")
+    stack = [Mounted(s.id, load_behaviour(s.use, s.parameters), s.start_ns, s.stop_ns) for s in config.behaviours]
+    channel = channel or UnixSideChannel(Path(config.side_channel), config.node, signers)
+    return CorruptedNodeShell(core, config.node, committee, domain, signers, stack, channel, config.seed)

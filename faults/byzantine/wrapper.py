@@ -1,0 +1,238 @@
+"""A corrupted replica: an honest core with a stack of behaviours between it and the network.
+
+The shell is itself a `nodes.port.Node`, so it runs wherever an honest core runs. Arriving messages pass the stack from
+the outside in (last declared first), leaving ones from the core outwards (first declared first); multicasts are taken
+apart per recipient. Effects keep their order, so what the core persists is still durable before what follows leaves.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+
+from faults.byzantine.port import Behaviour, BehaviourReceipt, CorruptedNode
+from faults.byzantine.side_channel import SideChannel, SideChannelError
+from nodes.committee import Committee
+from nodes.crypto import Domain, Signer
+from nodes.messages import Message, NodeId
+from nodes.port import Effect, Emit, Event, Expire, Multicast, Node, Receive, Send, SetTimer, Start
+
+TICK = "byz:tick"
+HALT = "byz:halt"
+TICK_NS = 50_000_000
+RECEIPT_NS = 250_000_000  # a receipt that changes is traced at most this often
+
+Outgoing = tuple[NodeId, Message]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BehaviourError(RuntimeError):
+    """A behaviour raised or misused its node: the run says nothing, so the process must stop. Has the traceback."""
+
+
+class Mounted(msgspec.Struct):
+    """One behaviour in the stack, active in [start_ns, stop_ns). `id` as in the history's nemesis operations."""
+
+    id: int
+    behaviour: Behaviour
+    start_ns: int = 0
+    stop_ns: int = 2**62
+    traced: BehaviourReceipt | None = None
+    traced_at: int = 0
+
+    def active(self, now: int) -> bool:
+        return self.start_ns <= now < self.stop_ns
+
+    @property
+    def name(self) -> str:
+        return self.behaviour.name or type(self.behaviour).__name__
+
+
+class _Corrupted:
+    """What behaviours see of their node (`faults.byzantine.port.CorruptedNode`)."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        committee: Committee,
+        domain: Domain,
+        signers: Mapping[NodeId, Signer],
+        channel: SideChannel,
+        rng: Random,
+    ) -> None:
+        self.id = me
+        self.now = 0
+        self.view = 0
+        self.committee = committee
+        self.domain = domain
+        self.coalition: Sequence[NodeId] = tuple(n for n in committee.tribe + committee.gateways if n in signers)
+        self.rng = rng
+        self.blackboard: dict[str, Any] = {}
+        self._signers = signers
+        self._channel = channel
+
+    def sign(self, statement: bytes, replica: NodeId | None = None) -> bytes:
+        return self._signers[replica or self.id].sign(statement)
+
+    def share(self, key: str, value: Any) -> None:
+        self.blackboard[key] = value
+        self._channel.share(key, value)
+
+    def hear(self) -> None:
+        """Take over what other members shared since the last step."""
+        self.blackboard.update(self._channel.drain())
+
+
+class CorruptedNodeShell:
+    """`core` with `stack` round it. `signers` holds the coalition's keys, this node's included.
+
+    When a behaviour raises, the node traces `halt` with the traceback, falls silent, and `step` raises BehaviourError
+    a tick later, once the trace is written: the process must end.
+    """
+
+    def __init__(
+        self,
+        core: Node,
+        me: NodeId,
+        committee: Committee,
+        domain: Domain,
+        signers: Mapping[NodeId, Signer],
+        stack: Sequence[Mounted],
+        channel: SideChannel,
+        seed: int = 0,
+    ) -> None:
+        self.core = core
+        self.stack = tuple(stack)
+        self.me = me
+        self._node = _Corrupted(me, committee, domain, signers, channel, Random(f"{seed}/{me}"))
+        self._known = frozenset(committee.members("everyone"))
+        self._failure: str | None = None
+
+    @property
+    def node(self) -> CorruptedNode:
+        """What the behaviours see of this node."""
+        return self._node
+
+    # Status, as the control port reads it off any node: the core's own.
+    @property
+    def view(self) -> int:
+        return int(getattr(self.core, "view", self._node.view))
+
+    @property
+    def height(self) -> int:
+        return int(getattr(self.core, "height", 0))
+
+    @property
+    def executed(self) -> int:
+        return int(getattr(self.core, "executed", 0))
+
+    @property
+    def certified(self) -> int:
+        return int(getattr(self.core, "certified", 0))
+
+    def step(self, now: int, event: Event) -> Sequence[Effect]:
+        """As nodes.port.Node.step."""
+        if self._failure is not None:
+            if event == Expire(HALT):
+                raise BehaviourError(self._failure)
+            return []
+        self._node.now = now
+        effects: list[Effect] = []
+        try:
+            self._node.hear()
+            self._step(now, event, effects)
+        except (BehaviourError, SideChannelError) as error:
+            self._failure = str(error)
+            effects += self._receipts(now, everything=True)
+            effects.append(Emit("halt", {"reason": self._failure}))
+            effects.append(SetTimer(HALT, now + TICK_NS))
+        return effects
+
+    def _step(self, now: int, event: Event, effects: list[Effect]) -> None:
+        passed: Event | None = event
+        if isinstance(event, Start) or event == Expire(TICK):
+            effects.append(SetTimer(TICK, now + TICK_NS))
+        if isinstance(event, Receive):
+            message = self._receive(event)
+            passed = None if message is None else Receive(event.sender, message)
+        if passed is not None and passed != Expire(TICK):
+            for effect in self.core.step(now, passed):
+                self._effect(effect, effects)
+        for position, mounted in enumerate(self.stack):
+            if mounted.active(now):
+                spontaneous = self._call(mounted, _act, mounted.behaviour, self._node)
+                effects += [Send(to, m) for to, m in self._send(spontaneous, position + 1)]
+        effects += self._receipts(now)
+
+    def _receive(self, event: Receive) -> Message | None:
+        message: Message | None = event.message
+        for mounted in reversed(self.stack):
+            if message is not None and mounted.active(self._node.now):
+                message = self._call(mounted, mounted.behaviour.receive, self._node, event.sender, message)
+        return message
+
+    def _effect(self, effect: Effect, effects: list[Effect]) -> None:
+        match effect:
+            case Send(to, message):
+                effects += [Send(t, m) for t, m in self._send([(to, message)], 0)]
+            case Multicast(group, message):
+                wanted = [(to, message) for to in self._node.committee.members(group) if to != self.me]
+                sent = self._send(wanted, 0)
+                untouched = [to for to, m in sent if m is message] == [to for to, _ in wanted] and len(sent) == len(
+                    wanted
+                )
+                effects += [effect] if untouched else [Send(t, m) for t, m in sent]
+            case Emit(kind, fields):
+                if kind == "enter" and isinstance(fields.get("view"), int):
+                    self._node.view = fields["view"]
+                effects.append(effect)
+                for mounted in self.stack:
+                    if mounted.active(self._node.now):
+                        self._call(mounted, mounted.behaviour.emit, self._node, kind, fields)
+            case _:
+                effects.append(effect)
+
+    def _send(self, messages: Iterable[Outgoing], position: int) -> list[Outgoing]:
+        """Pass messages outwards through the stack from `position` on. Messages to the node itself are dropped."""
+        out = list(messages)
+        for mounted in self.stack[position:]:
+            if mounted.active(self._node.now):
+                out = self._call(mounted, _replace, mounted.behaviour, self._node, out)
+        for to, _ in out:
+            if to not in self._known:
+                raise BehaviourError(f"a behaviour of {self.me} sent to {to!r}; nodes are {sorted(self._known)}")
+        return [(to, m) for to, m in out if to != self.me]
+
+    def _call(self, mounted: Mounted, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except BehaviourError:
+            raise
+        except Exception as error:
+            raise BehaviourError(f"behaviour {mounted.name} of {self.me} raised:\n{traceback.format_exc()}") from error
+
+    def _receipts(self, now: int, everything: bool = False) -> list[Effect]:
+        """Trace the receipts that changed; the 50 ms tick brings out the last state of a burst."""
+        effects: list[Effect] = []
+        for mounted in self.stack:
+            receipt = mounted.behaviour.receipt
+            due = mounted.traced is None or (receipt != mounted.traced and now - mounted.traced_at >= RECEIPT_NS)
+            if due or everything:
+                mounted.traced, mounted.traced_at = msgspec.structs.replace(receipt), now
+                fields = {"id": mounted.id, "name": mounted.name, **msgspec.structs.asdict(receipt)}
+                effects.append(Emit("behaviour", fields))
+        return effects
+
+
+# Behaviours may be generators: they run, and may raise, only while they are drained.
+def _act(behaviour: Behaviour, node: CorruptedNode) -> list[Outgoing]:
+    return list(behaviour.act(node))
+
+
+def _replace(behaviour: Behaviour, node: CorruptedNode, messages: list[Outgoing]) -> list[Outgoing]:
+    return [sent for to, message in messages for sent in behaviour.send(node, to, message)]

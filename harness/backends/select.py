@@ -1,0 +1,63 @@
+"""Which backend: the one that was named, or the best that this machine offers, with a note when it is second best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib import import_module
+
+from faults.port import Capability, UnsupportedError
+from harness.backends.port import Backend, MachineError
+from harness.outcome import UsageError, nearest
+
+CLASSES = {
+    "process": ("harness.backends.process", "ProcessBackend"),
+    "docker": ("harness.backends.docker", "DockerBackend"),
+}
+NAMES = ("auto", *CLASSES)
+
+
+def choose(name: str, progress: Callable[[str], None]) -> tuple[Backend, list[str]]:
+    """The backend called `name` and notes for run.json. "auto": containers if an engine answers or can be started.
+
+    Raises UsageError for a name nobody knows, MachineError when the named one cannot work here.
+    """
+    if name not in NAMES:
+        raise UsageError(f"--backend {name}: no such backend; {nearest(name, list(NAMES))}")
+    if name != "auto":
+        return _prepared(name, progress), []
+    try:
+        docker = _prepared("docker", progress)
+    except MachineError as error:
+        note = f"no containers: {error}; fell back to processes"
+        progress(note)
+        return _prepared("process", progress), [note]
+    return docker, []
+
+
+def _prepared(name: str, progress: Callable[[str], None]) -> Backend:
+    """The backend with what it needs in place (engine, image), if it provides that itself."""
+    backend = make(name)
+    prepare = getattr(backend, "prepare", None)
+    if prepare is not None:
+        prepare(progress)
+    return backend
+
+
+def make(name: str) -> Backend:
+    """A backend by name."""
+    module, kind = CLASSES[name]
+    backend: Backend = getattr(import_module(module), kind)()
+    return backend
+
+
+def require(backend: Backend, needs: Iterable[Capability], why: dict[Capability, str]) -> None:
+    """Raise UnsupportedError naming what is missing, what for, and which backends have it."""
+    missing = sorted(set(needs) - set(backend.capabilities))
+    if not missing:
+        return
+    parts = []
+    for capability in missing:
+        others = [name for name in CLASSES if name != backend.name and capability in make(name).capabilities]
+        cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
+        parts.append(f"{capability.value!r} (needed by {why.get(capability, 'the scenario')}): {cure}")
+    raise UnsupportedError(f"backend {backend.name!r} lacks {'; '.join(parts)}")

@@ -1,0 +1,261 @@
+"""The command line: the one place where everything is put together (architecture section 7).
+
+Exit codes: 0 as expected, 1 a surprise, 2 unknown, inconclusive or interrupted, 3 usage, 4 environment. With --json a
+command prints one JSON document on standard output and nothing else there; progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from faults.port import UnsupportedError
+from harness import commands, judging, listing, screen, shipped, suite
+from harness.backends import select
+from harness.backends.port import MachineError
+from harness.expectations import as_expected, exit_code
+from harness.interruption import Interrupted
+from harness.outcome import Exit, RecordingError, UsageError
+from results.history import HistoryError
+from results.verdict import Status
+
+app = typer.Typer(
+    name="moonquake",
+    help="An adversarial test harness and chaos lab for the Supra stack and other replicated systems.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out, _err = screen.console(), screen.console(stderr=True)
+
+BackendOption = Annotated[str, typer.Option("--backend", help="auto, process or docker")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="decides keys, workload, victims (default 1)")]
+JsonOption = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="where run directories are made")]
+RUNS = Path("runs")
+SIGINT_EXIT = 130
+
+
+@app.command()
+def lab(
+    backend: BackendOption = "auto", seed: SeedOption = None, runs: RunsOption = RUNS, json: JsonOption = False
+) -> int:
+    """Run the default suite on real nodes and compare what was claimed with what was observed."""
+    plans = suite.plans(shipped.suite(), seed)
+    _sweep()
+    chosen, notes = select.choose(backend, _say)
+    total = len(plans)
+    _say(f"the default suite: {total} scenarios on backend {chosen.name}, about {total * 28 // 60 + 1} minutes")
+    lines: list[suite.Line] = []
+
+    def done(line: suite.Line) -> None:
+        lines.append(line)
+        answer = screen.ANSWERS[line.expected]
+        _say(f"[{len(lines)}/{total}] {line.scenario}: {line.observed} - as expected? {answer}")
+
+    try:
+        with screen.live(_err) as observer:
+            suite.run_suite(plans, chosen, runs, notes, observer, done)
+    except Interrupted:
+        screen.suite(_err, lines)
+        raise
+    code = suite.worst(lines)
+    if json:
+        _document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
+    else:
+        screen.suite(_out, lines)
+        for note in notes:
+            _out.print(f"note: {note}", markup=False, highlight=False)
+    return code
+
+
+@app.command()
+def run(
+    scenario: Annotated[str, typer.Argument(help="a shipped scenario's name, or a TOML file")],
+    backend: BackendOption = "auto",
+    seed: SeedOption = None,
+    attack: Annotated[str | None, typer.Option("--attack", help="FILE.py:Class, instead of its behaviours")] = None,
+    nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
+    time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
+    runs: RunsOption = RUNS,
+    json: JsonOption = False,
+) -> int:
+    """Run one scenario once, judge it and write its report."""
+    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed)
+    _sweep()
+    chosen, notes = select.choose(backend, _say)
+    with screen.live(_err) as observer:
+        judged = commands.run_plan(plan, chosen, runs, notes, observer)
+    if json:
+        _document(judged.document())
+    else:
+        screen.verdicts(_out, judged.verdicts)
+        answer = screen.ANSWERS[judged.expected]
+        _plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
+        _plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
+    return exit_code(judged.expected)
+
+
+@app.command()
+def check(
+    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
+    checker: Annotated[list[str] | None, typer.Option("--checker", help="judge by this checker (repeatable)")] = None,
+    json: JsonOption = False,
+) -> int:
+    """Judge a run again, without running it."""
+    _sweep()
+    opened = judging.open_run(run_dir)
+    verdicts = judging.judge(opened, judging.checker_names(opened, checker or ()))
+    if json:
+        _document({"verdicts": msgspec.to_builtins(verdicts)})
+    else:
+        screen.verdicts(_out, verdicts)
+    if not checker and not isinstance(opened, judging.HistoryOnly) and not opened.info.interrupted:
+        return exit_code(as_expected(opened.info.expect, verdicts))
+    if any(verdict.status is Status.FAIL for verdict in verdicts):
+        return Exit.SURPRISE
+    return Exit.INCONCLUSIVE if any(v.status is Status.UNKNOWN for v in verdicts) else Exit.AS_EXPECTED
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
+    json: JsonOption = False,
+) -> int:
+    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios."""
+    rows = listing.rows(what)
+    _sweep()
+    if json:
+        _document({what: [{"name": name, "summary": text} for name, text in rows.items()]})
+    else:
+        screen.listing(_out, rows)
+    return Exit.AS_EXPECTED
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(help="a run directory")], json: JsonOption = False) -> int:
+    """Write a run's report.html again."""
+    _sweep()
+    if not run_dir.is_dir():
+        raise UsageError(f"{run_dir}: is not a run directory; the newest one is runs/latest")
+    path = judging.write_report(run_dir)
+    if json:
+        _document({"report": str(path)})
+    else:
+        _plain(str(path))
+    return Exit.AS_EXPECTED
+
+
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="mend what can be mended")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="remove everything that runs left on this machine")] = False,
+    json: JsonOption = False,
+) -> int:
+    """What this machine can and cannot do, and the command that mends it."""
+    from harness import doctor as physician
+
+    removed = _sweep()
+    if clean:
+        removed += physician.clean(_say)
+        if json:
+            _document({"removed": removed})
+        else:
+            _plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
+        return Exit.AS_EXPECTED
+    found = physician.examine(fix, _say)
+    if json:
+        _document({**msgspec.to_builtins(found), "ok": found.ok})
+    else:
+        screen.examination(_out, found)
+    return Exit.AS_EXPECTED if found.ok else Exit.ENVIRONMENT
+
+
+@app.command()
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
+    edn: Annotated[bool, typer.Option("--edn", help="Jepsen's EDN, one operation a line")] = False,
+    json: JsonOption = False,
+) -> int:
+    """Write a run's history to standard output in another format."""
+    from results.export import to_edn
+
+    if not edn:
+        raise UsageError("export: say which format: moonquake export RUN_DIR --edn")
+    _sweep()
+    path = run_dir / "history.jsonl" if run_dir.is_dir() else run_dir
+    if json:
+        _document({"edn": list(to_edn(path))})
+        return Exit.AS_EXPECTED
+    for line in to_edn(path):
+        sys.stdout.write(line + "\n")
+    return Exit.AS_EXPECTED
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs a command and ends the process with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    code, message = _guarded(words)
+    if message:
+        _err.print(f"moonquake: {message}", markup=False, highlight=False, soft_wrap=True, style="red")
+        if "--json" in words:
+            _document({"error": message, "exit": int(code)})
+    sys.exit(int(code))
+
+
+def _guarded(words: list[str]) -> tuple[int, str]:
+    """(exit code, message for a person); the message is empty when the command has said everything itself."""
+    try:
+        result = typer.main.get_command(app).main(words, prog_name="moonquake", standalone_mode=False)
+        if result == SIGINT_EXIT:  # the parser's own answer to Ctrl-C outside a run
+            raise KeyboardInterrupt
+        return int(result or 0), ""
+    except (UsageError, HistoryError, UnsupportedError) as error:
+        return Exit.USAGE, str(error)
+    except (MachineError, RecordingError) as error:
+        return Exit.ENVIRONMENT, str(error)
+    except Interrupted as interrupted:
+        return Exit.INCONCLUSIVE, f"interrupted: faults healed, nodes stopped; {interrupted}"
+    except KeyboardInterrupt:
+        return Exit.INCONCLUSIVE, "interrupted"
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.AS_EXPECTED, ""
+    except typer.Abort:
+        return Exit.INCONCLUSIVE, "aborted"
+    except Exception as error:
+        text = getattr(error, "format_message", None)  # a mistake on the command line, as the parser words it
+        if text is not None:
+            return Exit.USAGE, f"{text()} (moonquake --help)"
+        _err.print(traceback.format_exc(), markup=False, highlight=False)
+        return Exit.INCONCLUSIVE, f"a bug of the harness, which proves nothing about the target: {error!r}"
+
+
+def _sweep() -> list[str]:
+    """Remove what killed runs left behind, and say so."""
+    from harness.provision import clean
+
+    return clean.sweep(lambda text: _say(f"left over from a killed run: {text}"))
+
+
+def _say(text: str) -> None:
+    _err.print(text, markup=False, highlight=False)
+
+
+def _plain(text: str) -> None:
+    _out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _document(value: Any) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What the commands do, apart from the command line: one scenario run and judged, and the answer in JSON shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness import judging
+from harness.backends.port import Backend
+from harness.outcome import UsageError
+from harness.plan import Plan, resolve
+from harness.plugins import is_file
+from harness.progress import Observer
+from harness.runner import Runner
+from harness.scenario import Scenario, load
+from harness.shipped import find
+from harness.table import duration
+from nodes.committee import clan_faults, tribe_faults
+from results.verdict import Verdict
+
+DEFAULT_SEED = 1
+
+
+class Judged(msgspec.Struct, frozen=True):
+    """A finished run."""
+
+    directory: Path
+    scenario: str
+    regime: str
+    expect: dict[str, Any]
+    expected: bool | None
+    verdicts: list[Verdict]
+    report: Path
+    backend: str
+    layer: str
+    notes: list[str]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON shape of `run` (architecture section 7)."""
+        return {
+            "run": str(self.directory),
+            "digest": None,
+            "regime": self.regime,
+            "as_expected": self.expected,
+            "verdicts": msgspec.to_builtins(self.verdicts),
+            "scenario": self.scenario,
+            "backend": self.backend,
+            "layer": self.layer,
+            "report": str(self.report),
+            "notes": self.notes,
+        }
+
+
+def read_scenario(name: str, nodes: int | None = None, time: str | None = None, attack: str | None = None) -> Scenario:
+    """The scenario with the command line's changes. Raises UsageError."""
+    overrides: dict[str, Any] = {}
+    if nodes is not None:
+        overrides["cluster.nodes"] = nodes
+    if time is not None:
+        duration(time, lambda message: UsageError(f"--time: {message}"))
+        overrides["workload.duration"] = time
+    scenario = load(find(name), overrides)
+    return scenario if attack is None else _attacked(find(name), overrides, scenario, attack)
+
+
+def _attacked(path: Path, overrides: dict[str, Any], scenario: Scenario, attack: str) -> Scenario:
+    """The scenario with the attack as its only behaviour, on its corrupted nodes or else on as many as every bound
+    allows."""
+    if not is_file(attack):
+        raise UsageError(f"--attack {attack}: must be FILE.py:Class; registered behaviours go into the scenario")
+    cluster = scenario.cluster
+    most = min(tribe_faults(len(cluster.tribe)), *(clan_faults(len(clan)) for clan in cluster.clans))
+    adversary = dict(scenario.raw.get("adversary", {}))
+    adversary["behaviour"] = [{"use": attack}]
+    if not scenario.adversary.count:
+        adversary["nodes"] = most
+    return load(path, {**overrides, "adversary": adversary})
+
+
+def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], observer: Observer) -> Judged:
+    """Run a plan, judge it and write its report. Raises what the runner raises."""
+    runner = Runner(plan, backend, root, notes, observer)
+    runner.run()
+    observer.say("judging")
+    run, verdicts, expected, report = judging.conclude(runner.directory)
+    info = run.info
+    return Judged(
+        runner.directory, info.name, info.regime, info.expect, expected, verdicts, report, info.backend, info.layer,
+        info.notes,
+    )  # fmt: skip
+
+
+def plan_of(scenario: Scenario, seed: int | None) -> Plan:
+    """The plan for a seed (the default one if none is given)."""
+    seed = DEFAULT_SEED if seed is None else seed
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed {seed}: must lie between 0 and 2^63 - 1")
+    return resolve(scenario, seed)

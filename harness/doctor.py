@@ -1,0 +1,202 @@
+"""What this machine can and cannot do, and the command that mends it. Rendering is the CLI's business."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import closing
+
+import docker
+import docker.errors
+import msgspec
+import requests
+
+from harness.backends import features
+from harness.backends.port import MachineError
+from harness.provision import clean as cleaning
+from harness.provision.engine import Engine, ensure_engine, find_engine
+from harness.provision.image import ensure_image, image_tag
+from harness.provision.packages import ensure_tools, missing_packages
+from harness.provision.state import state_directory
+from harness.provision.toxiproxy import ensure_toxiproxy, find_toxiproxy
+
+Progress = Callable[[str], None]
+
+FIX = "moonquake doctor --fix"
+FREE_BYTES = 2 * 2**30
+PACKET_TOOLS = ("nft", "iptables", "tc", "ip")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing. `cure` is a command or a setting, empty when all is well; `optional`: lacking it fails nothing."""
+
+    name: str
+    ok: bool
+    what: str
+    cure: str = ""
+    optional: bool = False
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All checks, in the order in which they build on one another. `fixed` says in words what `fix` did."""
+
+    checks: tuple[Check, ...]
+    ok: bool  # can runs be made here, on at least one real backend?
+    fixed: tuple[str, ...] = ()
+
+
+def examine(fix: bool, progress: Progress) -> Report:
+    """Look at everything; with `fix`, first provide engine, image and Toxiproxy and remove leftovers. Never raises for
+    what a machine lacks: that is a failed check."""
+    fixed: list[str] = []
+    reasons: dict[str, str] = {}
+
+    def note(line: str) -> None:
+        fixed.append(line)
+        progress(line)
+
+    if fix:
+        cleaning.sweep(note)
+        for name, provide in (("tools", _tools), ("engine", _engine), ("image", _image), ("toxiproxy", _toxiproxy)):
+            try:
+                provide(note)
+            except (MachineError, docker.errors.DockerException, requests.RequestException) as error:
+                reasons[name] = str(error)
+        features.probe.cache_clear()
+    containers = _container_checks(reasons)
+    toxiproxy = _toxiproxy_check(reasons)
+    # Containers and processes are two ways to the same end: with one of them, the other is optional.
+    if toxiproxy.ok:
+        containers = [msgspec.structs.replace(check, optional=True) for check in containers]
+    if all(check.ok for check in containers):
+        toxiproxy = msgspec.structs.replace(toxiproxy, optional=True)
+    checks = [_python(), _dependencies(), *containers, toxiproxy, _browser(), _disk(), _leftovers(fix)]
+    ok = all(check.ok or check.optional for check in checks)
+    return Report(checks=tuple(checks), ok=ok, fixed=tuple(fixed))
+
+
+def clean(progress: Progress) -> list[str]:
+    """Remove leftovers, our images, and our private engine with its data; what was removed, a sentence each."""
+    return cleaning.remove_all(progress)
+
+
+# ---------------------------------------------------------------- providing
+def _tools(progress: Progress) -> None:
+    if os.geteuid() == 0:
+        ensure_tools(PACKET_TOOLS, progress)
+
+
+def _engine(progress: Progress) -> None:
+    ensure_engine(progress)
+
+
+def _image(progress: Progress) -> None:
+    engine = find_engine()
+    if engine is not None:
+        with closing(engine.client()) as client:
+            ensure_image(client, progress)
+
+
+def _toxiproxy(progress: Progress) -> None:
+    ensure_toxiproxy(progress)
+
+
+# ---------------------------------------------------------------- looking
+def _python() -> Check:
+    version = sys.version_info[:2]
+    what = f"Python {sys.version.split()[0]}"
+    return Check("python", (3, 11) <= version <= (3, 12), what, "" if version >= (3, 11) else "use Python 3.11 or 3.12")
+
+
+def _dependencies() -> Check:
+    missing, count = [], 0
+    try:
+        wanted = importlib.metadata.requires("moonquake") or []
+    except importlib.metadata.PackageNotFoundError:
+        return Check("dependencies", False, "the package moonquake is not installed", "make setup")
+    for requirement in wanted:
+        if "extra ==" in requirement:
+            continue
+        count += 1
+        name = re.split(r"[\s<>=!~;\[(]", requirement, maxsplit=1)[0]
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    what = f"missing: {', '.join(missing)}" if missing else f"all {count} Python packages are installed"
+    return Check("dependencies", not missing, what, "make setup" if missing else "")
+
+
+def _container_checks(reasons: dict[str, str]) -> list[Check]:
+    engine = find_engine()
+    if engine is None:
+        why = reasons.get("engine", "no Docker engine answers")
+        return [
+            Check("engine", False, why, FIX if os.geteuid() == 0 else "start Docker, or run as root: " + FIX),
+            Check("image", False, "needs an engine", FIX),
+            _packets(reasons),
+        ]
+    whose = "our private one" if engine.private else "not ours; used as it is"
+    return [
+        Check("engine", True, f"Docker {engine.version} at {engine.url} ({whose})"),
+        _image_check(engine, reasons),
+        _packets(reasons),
+    ]
+
+
+def _image_check(engine: Engine, reasons: dict[str, str]) -> Check:
+    try:
+        with closing(engine.client()) as client:
+            tag = image_tag(client)
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        return Check("image", False, f"the engine failed: {error}", f"docker info; then {FIX}")
+    if tag is None:
+        return Check("image", False, reasons.get("image", "no node image for the present sources"), FIX)
+    return Check("image", True, tag)
+
+
+def _packets(reasons: dict[str, str]) -> Check:
+    found = features.probe()
+    if found.layer is not None:
+        return Check("packets", True, f"layer {found.layer}: cuts, delay, jitter, loss, bandwidth")
+    packages = missing_packages(PACKET_TOOLS)
+    cure = (
+        f"apt-get install {' '.join(packages)}" if packages else "run as root on a Linux with nft and NFQUEUE or netem"
+    )
+    return Check("packets", False, reasons.get("tools") or "; ".join(found.missing), cure)
+
+
+def _toxiproxy_check(reasons: dict[str, str]) -> Check:
+    path = find_toxiproxy()
+    if path is None:
+        return Check(
+            "toxiproxy", False, reasons.get("toxiproxy", "no Toxiproxy server (backend process needs it)"), FIX
+        )
+    return Check("toxiproxy", True, str(path))
+
+
+def _browser() -> Check:
+    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
+    cure = "" if found else "apt-get install chromium"
+    return Check("chromium", found is not None, found or "none (only browser tests need it)", cure, optional=True)
+
+
+def _disk() -> Check:
+    directory = state_directory()
+    free = shutil.disk_usage(directory).free
+    cure = "" if free >= FREE_BYTES else "free some space, or set MOONQUAKE_STATE to a directory on a larger disk"
+    return Check("disk", free >= FREE_BYTES, f"{free / 2**30:.1f} GiB free at {directory}", cure)
+
+
+def _leftovers(fixed: bool) -> Check:
+    if fixed:
+        return Check("leftovers", True, "removed what killed runs had left", optional=True)
+    found = cleaning.abandoned(lambda _: None)
+    if not found:
+        return Check("leftovers", True, "nothing left behind by killed runs", optional=True)
+    return Check("leftovers", False, f"{len(found)} things: {', '.join(found[:4])}", FIX, optional=True)

@@ -1,0 +1,45 @@
+"""Was it as expected? hold: every included property passes. violate: each named one fails with a witness, the faults
+did bite, and each property listed under `hold` passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.outcome import Exit
+from results.verdict import Status, Verdict
+
+RECEIPTS = "receipts"
+
+
+def as_expected(expect: dict[str, Any], verdicts: Sequence[Verdict]) -> bool | None:
+    """True or False, or None when an UNKNOWN leaves it open. `expect` as in run.json.
+
+    A surprise outweighs an unknown: one property that certainly went the wrong way makes the answer False.
+    """
+    if not verdicts:
+        return None
+    found = {verdict.property: verdict.status for verdict in verdicts}
+    if expect.get("violate"):
+        wanted = dict.fromkeys(expect["violate"], Status.FAIL)
+        wanted |= dict.fromkeys((*expect.get("hold", ()), RECEIPTS), Status.PASS)
+    else:
+        wanted = dict.fromkeys(found, Status.PASS)
+    states = {name: found.get(name, Status.UNKNOWN) for name in wanted}
+    if states.get(RECEIPTS) is Status.FAIL and expect.get("violate"):
+        states[RECEIPTS] = Status.UNKNOWN  # the attack did not happen as declared: nothing was shown
+    if any(states[name] not in (wanted[name], Status.UNKNOWN) for name in wanted):
+        return False
+    return None if Status.UNKNOWN in states.values() else True
+
+
+def exit_code(expected: bool | None) -> Exit:
+    """0, 1 or 2."""
+    return {True: Exit.AS_EXPECTED, False: Exit.SURPRISE, None: Exit.INCONCLUSIVE}[expected]
+
+
+def names_to_judge(include: Sequence[str], expect: dict[str, Any], registered: Sequence[str]) -> list[str]:
+    """Which checkers judge a run: the included ones (all, if none are named), those that the expectation needs, and
+    always the one that asks whether what was declared did bite."""
+    names = [*(include or registered), RECEIPTS, *expect.get("violate", ()), *expect.get("hold", ())]
+    return list(dict.fromkeys(names))

@@ -1,0 +1,60 @@
+"""Ctrl-C in the middle of a run: once is enough, and it never skips healing, stopping and recording."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(Exception):
+    """The run was asked to end. What was recorded is in the run directory (exit 2: it proves nothing either way)."""
+
+
+class Interruption:
+    """Notices SIGINT and SIGTERM. Waits that may be cut short are made inside `cancelling`; others look at `event`."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self._victim: asyncio.Task[object] | None = None
+
+    def trigger(self) -> None:
+        """End the run. Asking again changes nothing: it is ending already."""
+        if self.event.is_set():
+            return
+        self.event.set()
+        if self._victim is not None:
+            self._victim.cancel()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over the signals of the running loop."""
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self.trigger)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+    @contextmanager
+    def cancelling(self) -> Iterator[None]:
+        """Inside, an interruption cancels what this task awaits, and Interrupted comes out."""
+        if self.event.is_set():
+            raise Interrupted
+        task = asyncio.current_task()
+        assert task is not None
+        self._victim = task
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.event.is_set():
+                raise
+            task.uncancel()
+            raise Interrupted from None
+        finally:
+            self._victim = None

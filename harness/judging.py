@@ -1,0 +1,106 @@
+"""Judging what a run left behind, and writing it down: used by `run`, `lab` and `check` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from checkers import registry
+from harness import plugins, rundir
+from harness.expectations import as_expected
+from harness.outcome import UsageError, nearest
+from results import report
+from results.history import HistoryError, Operation, read_history
+from results.store import Run, RunInfo
+from results.verdict import Status, Verdict
+
+RECORDS = ("run.json", "history.jsonl", "trace.jsonl")
+
+
+class HistoryOnly(Run):
+    """A history.jsonl on its own: checkers that need more than the history say UNKNOWN."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent)
+        self._path = path
+
+    @cached_property
+    def info(self) -> RunInfo:
+        raise HistoryError(f"{self._path} is a history alone; this checker needs a run directory with run.json")
+
+    @cached_property
+    def history(self) -> Sequence[Operation]:
+        return list(read_history(self._path))
+
+    @cached_property
+    def trace(self) -> Sequence[dict[str, object]]:
+        raise HistoryError(f"{self._path} is a history alone; this checker needs a run directory with trace.jsonl")
+
+
+def open_run(path: Path) -> Run:
+    """The run in a directory, or a history file on its own, read whole.
+
+    Raises HistoryError on damage (a truncated history, a missing file), UsageError when `path` is neither.
+    """
+    if path.is_dir():
+        run = Run(path)
+        _ = run.info, run.history, run.trace
+        return run
+    if not path.exists():
+        raise UsageError(f"{path}: there is nothing; give a run directory (runs/latest) or a history.jsonl")
+    alone = HistoryOnly(path)
+    _ = alone.history
+    return alone
+
+
+def checker_names(run: Run, chosen: Sequence[str]) -> list[str]:
+    """The checkers to run: those chosen, else those the run asks for, else all. Raises UsageError on unknown ones."""
+    known = list(plugins.registered("checkers"))
+    for name in chosen:
+        if name not in known and not plugins.is_file(name):
+            raise UsageError(f"--checker {name}: no such checker; {nearest(name, known)}")
+    if chosen:
+        return list(chosen)
+    if isinstance(run, HistoryOnly):
+        return known
+    return list(run.info.checks.get("include") or known)
+
+
+def judge(run: Run, names: Sequence[str]) -> list[Verdict]:
+    """One verdict per name, in that order."""
+    try:
+        return registry.judge(run, names)
+    except registry.CheckerError as error:
+        raise UsageError(str(error)) from error
+
+
+def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
+    """Judge a finished run, write verdicts.json, as_expected into run.json, and the report.
+
+    Returns the run, its verdicts, whether it was as expected, and the path of the report.
+    """
+    run = Run(directory)
+    verdicts = judge(run, checker_names(run, ()))
+    expected = as_expected(run.info.expect, verdicts)
+    rundir.write_verdicts(directory, verdicts)
+    rundir.write_info(directory, msgspec.structs.replace(run.info, as_expected=expected))
+    return run, verdicts, expected, write_report(directory)
+
+
+def write_report(directory: Path) -> Path:
+    """Write report.html for a judged run; returns its path."""
+    return report.write_report(Run(directory))
+
+
+def observed(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts in one line: what failed, what is unknown, how many passed."""
+    parts = [
+        f"{status.value} {', '.join(v.property for v in verdicts if v.status is status)}"
+        for status in (Status.FAIL, Status.UNKNOWN)
+        if any(v.status is status for v in verdicts)
+    ]
+    passed = sum(v.status is Status.PASS for v in verdicts)
+    return "; ".join([*parts, f"{passed} PASS"]) if verdicts else "not judged"

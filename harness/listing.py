@@ -1,0 +1,31 @@
+"""What `moonquake list` lists: names and the first line of what each says about itself."""
+
+from __future__ import annotations
+
+from faults.registry import summary
+from harness import plugins, shipped
+from harness.backends import select
+from harness.outcome import UsageError, nearest
+from harness.scenario import TARGETS, load
+from harness.suite import claimed_text
+
+KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios")
+
+
+def rows(what: str) -> dict[str, str]:
+    """Name -> summary. Raises UsageError for a kind that is not there."""
+    if what not in KINDS:
+        raise UsageError(f"list {what}: {nearest(what, list(KINDS))}")
+    if what == "targets":
+        return dict.fromkeys(TARGETS, "The Supra stack: tribe, clans, families, gateways.")
+    if what == "backends":
+        return {name: summary(type(select.make(name))) for name in select.CLASSES}
+    if what == "scenarios":
+        return {name: _scenario(name) for name in shipped.shipped()}
+    return {name: summary(kind) for name, kind in plugins.registered(what).items()}
+
+
+def _scenario(name: str) -> str:
+    path = shipped.shipped()[name]
+    scenario = load(path)
+    return f"[{path.parent.name}] {scenario.description or claimed_text(scenario.expect)}"

@@ -1,0 +1,1 @@
+"""What a machine must have before a run: engine, node image, proxies; found or provided."""

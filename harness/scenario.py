@@ -1,0 +1,338 @@
+"""A scenario file, read strictly (architecture section 8): unknown keys, impossible node counts and victims that do not
+exist are refused here, with file and line. Whether the adversary fits the expectation is `regime.py`'s business.
+
+All times are seconds from the moment the cluster is ready and the load starts; latencies are one way, in ms.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from faults.profiles import base_shapes
+from harness.outcome import ScenarioError, nearest
+from harness.table import Source, Table
+from nodes.committee import LeaderSchedule, Parameters
+
+MAX_NODES = 200
+MAX_RATE = 10_000
+TARGETS = ("supra",)
+BOUNDS = ("liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks")
+
+
+class Expect(msgspec.Struct, frozen=True):
+    """`violate` empty: every property holds. Otherwise each named one must break, and each in `hold` must not."""
+
+    violate: tuple[str, ...] = ()
+    hold: tuple[str, ...] = ()
+
+
+class ClusterSection(msgspec.Struct, frozen=True):
+    target: str
+    tribe: tuple[str, ...]
+    clans: tuple[tuple[str, ...], ...]
+    gateways: tuple[str, ...]
+    leaders: LeaderSchedule
+    parameters: Parameters
+
+
+class NetworkSection(msgspec.Struct, frozen=True):
+    latency: str = "lan"  # uniform:<ms> | gcp-5[:<scale>] | lan
+    jitter_ms: float = 0.0
+
+
+class WorkloadSection(msgspec.Struct, frozen=True):
+    kind: str
+    rate: float  # operations a second, all clients together
+    clients: int  # processes, each with at most one operation in flight
+    duration_s: float
+    options: dict[str, Any] = {}
+
+
+class BehaviourSection(msgspec.Struct, frozen=True):
+    """`nodes` empty: every corrupted node. `until_s` None: to the end of the run, quiet phase included."""
+
+    use: str
+    nodes: tuple[str, ...] = ()
+    from_s: float = 0.0
+    until_s: float | None = None
+    options: dict[str, Any] = {}
+    path: str = ""
+
+
+class AdversarySection(msgspec.Struct, frozen=True):
+    """What the scenario says the adversary may do. `count` nodes are drawn by the seed unless `nodes` names them."""
+
+    nodes: tuple[str, ...] = ()
+    count: int = 0
+    crashes: int = 0
+    amnesiacs: int = 0
+    behaviours: tuple[BehaviourSection, ...] = ()
+
+
+class FaultSection(msgspec.Struct, frozen=True):
+    """`until_s` None: to the end of the load."""
+
+    use: str
+    from_s: float = 0.0
+    until_s: float | None = None
+    parameters: dict[str, Any] = {}
+    path: str = ""
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    name: str
+    description: str
+    expect: Expect
+    cluster: ClusterSection
+    network: NetworkSection
+    workload: WorkloadSection
+    adversary: AdversarySection
+    faults: tuple[FaultSection, ...]
+    checks: tuple[str, ...]  # empty: every registered checker
+    bounds: dict[str, Any]
+    warm_s: float
+    quiet_s: float
+    raw: dict[str, Any]  # as written, for run.json
+    source: str  # file name, for messages
+
+
+def load(path: Path, overrides: dict[str, Any] | None = None) -> Scenario:
+    """The scenario in a TOML file. `overrides` maps dotted keys to values that replace the file's.
+
+    Raises ScenarioError on anything that is wrong with it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ScenarioError(
+            f"{path}: cannot be read: {error.strerror}; `moonquake list scenarios` names the shipped ones"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: is not UTF-8 text: {error}") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{path}: is not TOML: {error}") from error
+    for key, value in (overrides or {}).items():
+        _override(values, key.split("."), value)
+    return parse(values, Source(str(path), text))
+
+
+def parse(values: dict[str, Any], source: Source) -> Scenario:
+    """The scenario in a decoded TOML document."""
+    top = Table(values, source)
+    name = top.take("name", str)
+    if not name or not all(c.isascii() and (c.isalnum() or c in "-_") for c in name):
+        raise top.error("name", f"must consist of letters, digits, - and _, not {name!r}")
+    description = top.take("description", str, "")
+    expect = _expect(top)
+    cluster = _cluster(top.table("cluster"))
+    network = _network(top.table("network"))
+    workload = _workload(top.table("workload"))
+    adversary = _adversary(top.table("adversary"), cluster)
+    faults = tuple(_fault(table, cluster) for table in top.tables("fault"))
+    checks, bounds = _checks(top.table("checks"))
+    run = top.table("run")
+    warm, quiet = run.seconds("warm", "0s"), run.seconds("quiet", "6s")
+    run.done()
+    top.done()
+    scenario = Scenario(
+        name, description, expect, cluster, network, workload, adversary, faults, checks, bounds, warm, quiet, values,
+        source.name,
+    )  # fmt: skip
+    _check_windows(scenario, source)
+    return scenario
+
+
+def _override(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ScenarioError(f"{'.'.join(path)}: cannot be set on the command line: {part} is not a table")
+    values[path[-1]] = value
+
+
+def _expect(top: Table) -> Expect:
+    value = top.raw("expect")
+    if value == "hold":
+        return Expect()
+    if not isinstance(value, dict):
+        raise top.error("expect", f'must be "hold" or {{ violate = "property" }}, not {value!r}')
+    table = Table(value, top.source, "expect")
+    violate = table.raw("violate")
+    violate = (violate,) if isinstance(violate, str) else violate
+    if not isinstance(violate, list | tuple) or not violate or not all(isinstance(v, str) for v in violate):
+        raise top.error("expect", f"violate must name a property or list some, not {violate!r}")
+    hold = table.strings("hold", [])
+    table.done()
+    both = sorted(set(violate) & set(hold))
+    if both:
+        raise top.error("expect", f"{both[0]!r} cannot both hold and be violated")
+    return Expect(tuple(violate), hold)
+
+
+def _cluster(table: Table) -> ClusterSection:
+    target = table.take("target", str, "supra")
+    if target not in TARGETS:
+        raise table.error("target", f"no target {target!r}; {nearest(target, list(TARGETS))}")
+    count = table.whole("nodes", low=4, high=MAX_NODES)
+    gateways = table.whole("gateways", 1, low=1, high=50)
+    tribe = tuple(f"n{i}" for i in range(count))
+    clans = _clans(table, tribe)
+    leaders = table.raw("leaders", "fair-succession")
+    if isinstance(leaders, list):
+        _members(table, "leaders", leaders, tribe)
+        schedule = LeaderSchedule("fixed", tuple(leaders))
+    elif leaders in ("fair-succession", "round-robin"):
+        schedule = LeaderSchedule(leaders)
+    else:
+        raise table.error("leaders", f'must be "fair-succession", "round-robin" or a list of nodes, not {leaders!r}')
+    parameters = _parameters(table.table("parameters"))
+    table.done()
+    return ClusterSection(target, tribe, clans, tuple(f"g{i}" for i in range(gateways)), schedule, parameters)
+
+
+def _clans(table: Table, tribe: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    value = table.raw("clans", 1)
+    n = len(tribe)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= n // 3:
+            raise table.error("clans", f"{n} nodes make 1 to {n // 3} clans (at least 3 members each), not {value}")
+        bounds = [n * c // value for c in range(value + 1)]
+        return tuple(tribe[a:b] for a, b in pairwise(bounds))
+    if not isinstance(value, list) or not all(isinstance(clan, list) and clan for clan in value):
+        raise table.error("clans", f"must be a number of clans or lists of nodes, not {value!r}")
+    for clan in value:
+        _members(table, "clans", clan, tribe)
+    assigned = [node for clan in value for node in clan]
+    if sorted(assigned) != sorted(tribe):
+        wrong = sorted(set(tribe) - set(assigned)) or sorted({node for node in assigned if assigned.count(node) > 1})
+        raise table.error("clans", f"every node belongs to exactly one clan; look at {', '.join(wrong)}")
+    return tuple(tuple(clan) for clan in value)
+
+
+def _members(table: Table, key: str, names: Any, known: tuple[str, ...]) -> None:
+    """Refuse a list that is empty or names a node that does not exist."""
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
+        raise table.error(key, f"must be a list of nodes such as {list(known[:2])}, not {names!r}")
+    for name in names:
+        if name not in known:
+            raise table.error(key, f"there is no node {name!r}; this cluster has {known[0]}..{known[-1]}")
+
+
+def _parameters(table: Table) -> Parameters:
+    known = [field.name for field in msgspec.structs.fields(Parameters)]
+    values = table.rest()
+    for name in values:
+        if name not in known:
+            raise table.error(name, f"unknown protocol parameter; {nearest(name, known)}")
+        if isinstance(values[name], int) and values[name] < 0:
+            raise table.error(name, f"must not be negative, not {values[name]}")
+    try:
+        return msgspec.convert(values, Parameters)
+    except msgspec.ValidationError as error:
+        raise table.source.error(table.path, str(error)) from error
+
+
+def _network(table: Table) -> NetworkSection:
+    network = NetworkSection(table.take("latency", str, "lan"), table.take("jitter_ms", float, 0.0))
+    try:
+        base_shapes(network.latency, ("n0", "n1"), network.jitter_ms)
+    except ValueError as error:
+        raise table.error("latency", str(error)) from error
+    table.done()
+    return network
+
+
+def _workload(table: Table) -> WorkloadSection:
+    kind = table.take("kind", str)
+    rate = table.take("rate", float, 20.0)
+    if not 0 < rate <= MAX_RATE:
+        raise table.error("rate", f"must be above 0 and at most {MAX_RATE} operations a second, not {rate}")
+    clients = table.whole("clients", 16, low=1, high=1000)
+    seconds = table.seconds("duration", "12s")
+    if not seconds:
+        raise table.error("duration", "must be longer than nothing")
+    options = table.table("options").rest()
+    table.done()
+    return WorkloadSection(kind, rate, clients, seconds, options)
+
+
+def _adversary(table: Table, cluster: ClusterSection) -> AdversarySection:
+    value = table.raw("nodes", 0)
+    if isinstance(value, int) and not isinstance(value, bool):
+        nodes, count = (), value
+        if not 0 <= count <= len(cluster.tribe):
+            raise table.error("nodes", f"the tribe has {len(cluster.tribe)} nodes; {count} cannot be corrupted")
+    else:
+        _members(table, "nodes", value, cluster.tribe)
+        nodes, count = tuple(value), len(value)
+        if len(set(nodes)) != count:
+            raise table.error("nodes", f"names a node twice: {value!r}")
+    crashes = table.whole("crashes", 0, high=len(cluster.tribe))
+    amnesiacs = table.whole("amnesiacs", 0, high=len(cluster.tribe))
+    behaviours = tuple(_behaviour(sub, cluster) for sub in table.tables("behaviour"))
+    table.done()
+    return AdversarySection(nodes, count, crashes, amnesiacs, behaviours)
+
+
+def _behaviour(table: Table, cluster: ClusterSection) -> BehaviourSection:
+    use = table.take("use", str)
+    nodes = table.raw("nodes", ())
+    if nodes != ():
+        _members(table, "nodes", nodes, cluster.tribe)
+    start, until = _window(table)
+    options = table.table("options").rest()
+    table.done()
+    return BehaviourSection(use, tuple(nodes), start, until, options, table.path)
+
+
+def _fault(table: Table, cluster: ClusterSection) -> FaultSection:
+    use = table.take("use", str)
+    start, until = _window(table)
+    parameters = table.rest()
+    everyone = cluster.tribe + cluster.gateways
+    for key in ("victims", "nodes"):
+        if isinstance(parameters.get(key), list):
+            _members(table, key, parameters[key], everyone)
+    for group in parameters.get("groups", []):
+        _members(table, "groups", group, everyone)
+    return FaultSection(use, start, until, parameters, table.path)
+
+
+def _window(table: Table) -> tuple[float, float | None]:
+    start, until = table.seconds("from", "0s"), table.maybe_seconds("until")
+    if until is not None and until <= start:
+        raise table.error("until", f"ends at {until:g} s, not after it starts at {start:g} s")
+    return start, until
+
+
+def _checks(table: Table) -> tuple[tuple[str, ...], dict[str, Any]]:
+    include = table.strings("include", [])
+    limits = table.table("bounds")
+    taken = {name: limits.take(name, float, 0.0) for name in BOUNDS}
+    bounds = {name: value for name, value in taken.items() if value}
+    for name, value in bounds.items():
+        if value < 0:
+            raise limits.error(name, f"must be above 0, not {value:g}")
+    limits.done()
+    table.done()
+    return include, bounds
+
+
+def _check_windows(scenario: Scenario, source: Source) -> None:
+    """A fault outlives neither the load nor its own reason: nothing may start or end in the quiet phase."""
+    load = scenario.workload.duration_s
+    for fault in scenario.faults:
+        if fault.from_s >= load:
+            raise source.error(f"{fault.path}.from", f"starts at {fault.from_s:g} s, but the load lasts {load:g} s")
+        if fault.until_s is not None and fault.until_s > load:
+            raise source.error(f"{fault.path}.until", f"ends at {fault.until_s:g} s, but the load lasts {load:g} s")
+    for behaviour in scenario.adversary.behaviours:
+        if behaviour.from_s >= load:
+            raise source.error(f"{behaviour.path}.from", f"starts after the load of {load:g} s has ended")

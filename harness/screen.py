@@ -1,0 +1,100 @@
+"""What people see: sentences, a live line per running scenario, tables. Everything goes to one rich console."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from harness.progress import Observer, Snapshot
+from results.verdict import Status, Verdict
+
+if TYPE_CHECKING:
+    from harness.doctor import Report
+    from harness.suite import Line
+
+WIDTH = 180
+COLOURS = {Status.PASS: "green", Status.FAIL: "red", Status.UNKNOWN: "yellow"}
+ANSWERS = {True: "yes", False: "NO", None: "unknown"}
+
+
+def console(stderr: bool = False) -> Console:
+    """A console as wide as the terminal; wide enough for a table where there is none (a pipe, a log)."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else WIDTH)
+
+
+@contextmanager
+def live(console: Console) -> Iterator[Observer]:
+    """An observer that shows heights, transactions and active faults while a run is on.
+
+    On a terminal the line is redrawn; elsewhere (a log) only sentences are printed.
+    """
+    with Live(console=console, transient=True, refresh_per_second=2) as display:
+        yield Observer(
+            say=lambda text: console.print(f"  {escape(text)}", highlight=False),
+            watch=lambda snapshot: display.update(_line(snapshot)) if console.is_terminal else None,
+        )
+
+
+def _line(snapshot: Snapshot) -> Text:
+    heights = " ".join("-" if h < 0 else str(h) for h in snapshot.heights.values())
+    tally = snapshot.tally
+    active = ", ".join(snapshot.active) or "none"
+    return Text(
+        f"  {snapshot.scenario}  {snapshot.phase} {snapshot.elapsed_s:.0f}/{snapshot.total_s:.0f} s"
+        f"  heights {heights}  tx {tally.ok} ok {tally.fail} fail {tally.info} info of {tally.invoked}"
+        f"  faults {active}"
+    )
+
+
+def verdicts(console: Console, found: Sequence[Verdict]) -> None:
+    """One row a verdict; below, each anomaly's sentence and each UNKNOWN's reason."""
+    table = Table("property", "verdict", "examined", "what was seen")
+    for verdict in found:
+        first = verdict.anomalies[0].summary if verdict.anomalies else verdict.reason.splitlines()[0:1]
+        seen = first if isinstance(first, str) else "".join(first)
+        more = f" (+{len(verdict.anomalies) - 1} more)" if len(verdict.anomalies) > 1 else ""
+        status = f"[{COLOURS[verdict.status]}]{verdict.status.value}[/]"
+        table.add_row(verdict.property, status, str(verdict.examined), escape(seen + more))
+    console.print(table)
+
+
+def suite(console: Console, lines: Sequence[Line]) -> None:
+    """The final table of `lab`."""
+    table = Table("scenario", "claimed", "observed", "as expected?", "backend", "report")
+    for line in lines:
+        colour = {True: "green", False: "red", None: "yellow"}[line.expected]
+        table.add_row(
+            line.scenario,
+            escape(line.claimed),
+            escape(line.observed),
+            f"[{colour}]{ANSWERS[line.expected]}[/]",
+            escape(line.backend),
+            escape(line.report),
+        )
+    console.print(table)
+
+
+def listing(console: Console, rows: Mapping[str, str]) -> None:
+    """Names and what they are."""
+    table = Table.grid(padding=(0, 2))
+    for name, text in rows.items():
+        table.add_row(f"[bold]{escape(name)}[/]", escape(text))
+    console.print(table)
+
+
+def examination(console: Console, report: Report) -> None:
+    """What the doctor found: one row a thing, with its cure."""
+    table = Table("", "thing", "what was found", "cure")
+    for check in report.checks:
+        mark = "[green]ok[/]" if check.ok else ("[yellow]lacking[/]" if check.optional else "[red]NOT OK[/]")
+        table.add_row(mark, escape(check.name), escape(check.what), escape(check.cure))
+    console.print(table)

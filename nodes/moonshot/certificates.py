@@ -1,0 +1,113 @@
+"""Verification of certificates before use (protocol.md section 0), each signature and certificate at most once."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier, certificate_fault
+from nodes.messages import BlockCertificate, CommitCertificate, TimeoutCertificate
+from nodes.moonshot import rules
+from nodes.moonshot.state import genesis_certificate
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A map of the last `limit` to 2*`limit` entries: two generations, the older one dropped when the newer is full."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._new: dict[K, V] = {}
+        self._old: dict[K, V] = {}
+
+    def get(self, key: K) -> V | None:
+        value = self._new.get(key)
+        return value if value is not None else self._old.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        if len(self._new) >= self._limit:
+            self._old, self._new = self._new, {}
+        self._new[key] = value
+
+
+class CachingVerifier:
+    """A Verifier that remembers valid signatures, so that a vote seen in a tally costs nothing inside a certificate."""
+
+    def __init__(self, inner: Verifier, limit: int = 8192) -> None:
+        self._inner = inner
+        self._valid: Recent[bytes, tuple[bytes, bytes]] = Recent(limit)
+
+    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        if self._valid.get(signature) == (public_key, statement):
+            return True
+        if not self._inner.verify(public_key, statement, signature):
+            return False
+        self._valid.put(signature, (public_key, statement))
+        return True
+
+    def trust(self, public_key: bytes, statement: bytes, signature: bytes) -> None:
+        """Remember a signature that was made here."""
+        self._valid.put(signature, (public_key, statement))
+
+
+class Certificates:
+    """Says why a certificate is invalid, or None. Remembers the valid ones by all their fields."""
+
+    def __init__(self, committee: Committee, domain: Domain, verifier: Verifier) -> None:
+        self._committee = committee
+        self._domain = domain
+        self._verifier = verifier
+        self._genesis = genesis_certificate(domain)
+        self._valid: Recent[BlockCertificate | CommitCertificate | TimeoutCertificate, bool] = Recent(256)
+
+    def trust(self, certificate: BlockCertificate | CommitCertificate | TimeoutCertificate) -> None:
+        """Remember a certificate that was assembled here from verified signatures."""
+        self._valid.put(certificate, True)
+
+    def block_fault(self, certificate: BlockCertificate) -> str | None:
+        """QC(kind, v, h): Q votes of one kind; at view 0 only the genesis certificate itself."""
+        if certificate.view == 0:
+            return None if certificate == self._genesis else "not the genesis certificate"
+        statement = self._domain.vote(certificate.kind, certificate.view, certificate.block)
+        return self._quorum_fault(certificate, statement)
+
+    def commit_fault(self, certificate: CommitCertificate) -> str | None:
+        """CQC(v, h): Q commit votes."""
+        return self._quorum_fault(certificate, self._domain.commit(certificate.view, certificate.block))
+
+    def timeout_fault(self, certificate: TimeoutCertificate) -> str | None:
+        """TC(v): Q timeouts with signed lock views, whose maximum is that of the enclosed, valid certificate (1.2)."""
+        if self._valid.get(certificate):
+            return None
+        if not rules.well_formed(certificate.view, certificate.lock_views, certificate.high):
+            return f"lock views do not fit a high certificate of view {certificate.high.view}"
+        fault = self.block_fault(certificate.high)
+        if fault:
+            return f"high certificate: {fault}"
+        statements = [self._domain.timeout(certificate.view, lock) for lock in certificate.lock_views]
+        return self._quorum_fault(certificate, statements)
+
+    def _quorum_fault(
+        self,
+        certificate: BlockCertificate | CommitCertificate | TimeoutCertificate,
+        statements: bytes | list[bytes],
+    ) -> str | None:
+        """Checks (1) to (4) of section 0."""
+        if certificate.epoch != self._domain.epoch:
+            return f"epoch {certificate.epoch}, here {self._domain.epoch}"
+        if self._valid.get(certificate):
+            return None
+        fault = certificate_fault(
+            self._committee.tribe,
+            self._committee.keys,
+            self._committee.quorum,
+            certificate.signers,
+            certificate.signatures,
+            statements,
+            self._verifier,
+        )
+        if fault is None:
+            self._valid.put(certificate, True)
+        return fault

@@ -1,0 +1,54 @@
+"""Remembers good signatures, so that one node pays for each only once.
+
+The same signature is met in a vote, in the certificate built from it, in a block that carries the certificate and in a
+repeat of any of these. Only successes are remembered, by (key, statement, signature), so a hit proves what the
+verifier proved. Memory is bounded: two generations of `limit` entries, the older one is forgotten.
+"""
+
+from __future__ import annotations
+
+from nodes.crypto import Signer, Verifier
+
+
+class RememberingVerifier:
+    """A Verifier that asks the wrapped one at most once for each good signature it still remembers."""
+
+    def __init__(self, verifier: Verifier, limit: int = 20_000) -> None:
+        self._verifier = verifier
+        self._limit = limit
+        self._young: set[bytes] = set()
+        self._old: set[bytes] = set()
+
+    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        # The lengths are fixed (32 + 32 + 64) wherever messages were decoded; the joint keeps other lengths apart.
+        entry = b"".join((public_key, statement, signature))
+        if entry in self._young or entry in self._old:
+            return len(public_key) == 32 and len(statement) == 32
+        if not self._verifier.verify(public_key, statement, signature):
+            return False
+        self.add(public_key, statement, signature)
+        return True
+
+    def add(self, public_key: bytes, statement: bytes, signature: bytes) -> None:
+        """Remember a signature that is known to be good (one's own)."""
+        if len(self._young) >= self._limit:
+            self._old, self._young = self._young, set()
+        self._young.add(b"".join((public_key, statement, signature)))
+
+
+class RememberingSigner:
+    """A Signer whose signatures the node's own verifier recognises for nothing."""
+
+    def __init__(self, signer: Signer, verifier: RememberingVerifier) -> None:
+        self._signer = signer
+        self._verifier = verifier
+        self._public = signer.public_key
+
+    @property
+    def public_key(self) -> bytes:
+        return self._public
+
+    def sign(self, statement: bytes) -> bytes:
+        signature = self._signer.sign(statement)
+        self._verifier.add(self._public, statement, signature)
+        return signature

@@ -1,0 +1,256 @@
+"""One node of the target: the cores of its role, wired together. Still sans-I/O (architecture section 2).
+
+    tribe node   consensus, xRBC, buckets, execution of its clan
+    gateway      consensus as an observer, xRBC, re-execution of every clan, the wallet-facing core
+
+Within one step notices run breadth first: the effects of the event first, then those of every core that hears of it,
+in the order of the table below, then what follows from those. Other effects leave in the order in which they arise, so
+each `Persist` stays ahead of the sends that depend on it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from nodes.buckets.core import BucketsCore
+from nodes.committee import ClusterConfig, Committee, ConfigError
+from nodes.crypto import Domain, Signer, Verifier
+from nodes.execution.core import ExecutionCore
+from nodes.gateway.core import GatewayCore
+from nodes.messages import (
+    AvailabilityCertificate,
+    AvailabilityVote,
+    BatchMessage,
+    BatchRequest,
+    BatchResponse,
+    BlockCertificate,
+    BlockRequest,
+    BlockResponse,
+    CommitCertificate,
+    CommitVote,
+    FallbackProposal,
+    Forward,
+    ForwardReceipt,
+    Message,
+    NodeId,
+    NormalProposal,
+    OptimisticProposal,
+    StateCertificate,
+    StateRequest,
+    StateVote,
+    Timeout,
+    TimeoutCertificate,
+    Vote,
+    Wire,
+)
+from nodes.moonshot.core import MoonshotCore
+from nodes.port import (
+    Available,
+    AwaitStatus,
+    Contradiction,
+    Core,
+    Effect,
+    Event,
+    Expire,
+    Finalised,
+    Need,
+    Notice,
+    Ordered,
+    Propose,
+    QueryBalance,
+    QueryBlock,
+    Receive,
+    Reply,
+    Start,
+    StateCertified,
+    Stored,
+    Submit,
+    SubmitTransaction,
+)
+from nodes.records import (
+    BatchKeyRecord,
+    BatchRecord,
+    BlockRecord,
+    FinalisedRecord,
+    ProposedRecord,
+    Record,
+    RootRecord,
+    VoteState,
+)
+from nodes.remember import RememberingSigner, RememberingVerifier
+from nodes.xrbc.core import XrbcCore
+
+Name: TypeAlias = str  # consensus | xrbc | buckets | execution | gateway
+
+_CONSENSUS = "moonshot"
+_MESSAGES: dict[Name, tuple[type[Wire], ...]] = {
+    _CONSENSUS: (
+        OptimisticProposal,
+        NormalProposal,
+        FallbackProposal,
+        Vote,
+        CommitVote,
+        Timeout,
+        BlockCertificate,
+        CommitCertificate,
+        TimeoutCertificate,
+        BlockRequest,
+        BlockResponse,
+    ),
+    "xrbc": (AvailabilityVote, AvailabilityCertificate, BatchMessage, BatchRequest, BatchResponse),
+    "buckets": (Forward,),
+    "execution": (StateVote, StateCertificate, StateRequest),
+    "gateway": (ForwardReceipt,),
+}
+# Who hears which notice, in this order. `execution` stands for every execution core of the node.
+_NOTICES: dict[type[Notice], tuple[Name, ...]] = {
+    Finalised: ("xrbc", "buckets", "execution", "gateway"),
+    Available: ("gateway", _CONSENSUS),
+    Stored: ("buckets", "execution", "gateway"),
+    Need: ("xrbc",),
+    Ordered: ("buckets", "gateway"),
+    StateCertified: ("gateway",),
+    Propose: ("xrbc",),
+    Contradiction: (_CONSENSUS, "xrbc", "buckets", "gateway"),
+}
+# Records go to the cores before any notice does. Roots and votes come first, then bodies, then blocks: execution knows
+# what it signed before it executes anything, and has the bodies when the blocks arrive.
+_RECORDS: dict[Name, tuple[type[Record], ...]] = {
+    "execution": (RootRecord,),
+    "gateway": (),
+    "buckets": (),
+    "xrbc": (BatchRecord, BatchKeyRecord, FinalisedRecord),
+    _CONSENSUS: (VoteState, ProposedRecord, BlockRecord, FinalisedRecord),
+}
+
+
+class SupraNode:
+    """A tribe node or a gateway, by what `config` says of `me`.
+
+    Attributes for status reports: `view`, `height` (finalised), `executed` and `certified` (the lowest over the clans
+    that this node executes).
+    """
+
+    def __init__(self, me: NodeId, config: ClusterConfig, signer: Signer, verifier: Verifier) -> None:
+        committee = Committee(config)
+        domain = Domain(config.chain, config.epoch, config.cycle)
+        checks = RememberingVerifier(verifier)
+        signs = RememberingSigner(signer, checks)
+        if committee.keys.get(me) != signs.public_key:
+            raise ConfigError(f"{me}: its key is not the one that the genesis names; check `secret_key` in node.json")
+        self.me = me
+        self.committee = committee
+        self._cores: dict[Name, tuple[Core, ...]] = {}
+        if me in committee.clan_of:
+            clan = committee.clan_of[me]
+            xrbc = XrbcCore(me, committee, domain, signs, checks)
+            self._moonshot = MoonshotCore(me, committee, domain, signs, checks, xrbc)
+            self._executions = {clan: ExecutionCore(me, committee, domain, clan, signs, checks)}
+            self._cores["buckets"] = (BucketsCore(me, committee, domain, signs, checks),)
+        else:
+            xrbc = XrbcCore(me, committee, domain, None, checks)
+            self._moonshot = MoonshotCore(me, committee, domain, None, checks, xrbc)
+            self._executions = {
+                clan: ExecutionCore(me, committee, domain, clan, None, checks) for clan in range(len(committee.clans))
+            }
+            self._cores["gateway"] = (GatewayCore(me, committee, domain, signs, checks),)
+        self._cores["xrbc"] = (xrbc,)
+        self._cores[_CONSENSUS] = (self._moonshot,)
+        self._cores["execution"] = tuple(self._executions[clan] for clan in sorted(self._executions))
+        self._by_message = {
+            kind: self._cores[name][0]
+            for name, kinds in _MESSAGES.items()
+            if name in self._cores and name != "execution"
+            for kind in kinds
+        }
+        self._hearers = {
+            kind: tuple(core for name in names for core in self._cores.get(name, ()))
+            for kind, names in _NOTICES.items()
+        }
+
+    # ------------------------------------------------------------ status
+    @property
+    def view(self) -> int:
+        """Current consensus view."""
+        return self._moonshot.view
+
+    @property
+    def height(self) -> int:
+        """Height of the last finalised block."""
+        return self._moonshot.height
+
+    @property
+    def executed(self) -> int:
+        """Height up to which every clan of this node is executed."""
+        return min(core.executed for core in self._executions.values())
+
+    @property
+    def certified(self) -> int:
+        """Height up to which every clan of this node has certified state, equal to the one computed here."""
+        return min(core.certified for core in self._executions.values())
+
+    # ------------------------------------------------------------ Node
+    def step(self, now: int, event: Event) -> list[Effect]:
+        """Route the event to its core and the notices that follow to the siblings."""
+        out: list[Effect] = []
+        notices: deque[Notice] = deque()
+        if isinstance(event, Receive):
+            receiver = self._receiver(event.message)
+            if receiver is not None:
+                self._sift(receiver.step(now, event), out, notices)
+        elif isinstance(event, Expire):
+            self._sift(self._owner(event.timer).step(now, event), out, notices)
+        elif isinstance(event, Submit):
+            self._submit(now, event, out, notices)
+        else:
+            self._start(now, event, out, notices)
+        while notices:
+            notice = notices.popleft()
+            for core in self._hearers[type(notice)]:
+                self._sift(core.notify(now, notice), out, notices)
+        return out
+
+    def _start(self, now: int, event: Start, out: list[Effect], notices: deque[Notice]) -> None:
+        for name, kinds in _RECORDS.items():
+            for core in self._cores.get(name, ()):
+                records = tuple(record for record in event.records if isinstance(record, kinds))
+                self._sift(core.step(now, Start(records)), out, notices)
+
+    def _receiver(self, message: Message) -> Core | None:
+        core = self._by_message.get(type(message))
+        if core is None and isinstance(message, StateVote | StateCertificate | StateRequest):
+            return self._executions.get(message.clan)
+        return core  # None: a message for another role, or a clan that is not executed here
+
+    def _owner(self, timer: str) -> Core:
+        name, _, rest = timer.partition(":")
+        if name == "execution":  # "execution:<clan>:<what>": a gateway has one of these cores for each clan
+            return self._executions[int(rest.partition(":")[0])]
+        return self._cores[name][0]
+
+    def _submit(self, now: int, event: Submit, out: list[Effect], notices: deque[Notice]) -> None:
+        core: Core | None = None
+        if isinstance(event.body, QueryBalance):
+            core = self._executions.get(self.committee.clan_of_key(event.body.address))
+        elif isinstance(event.body, SubmitTransaction | AwaitStatus | QueryBlock):
+            core = next(iter(self._cores.get("gateway", ())), None)
+        if core is None:
+            error = f"{self.me} does not answer {type(event.body).__name__}; ask a gateway"
+            out.append(Reply(event.request, {"error": error}))
+            return
+        self._sift(core.step(now, event), out, notices)
+
+    @staticmethod
+    def _sift(effects: Iterable[Effect], out: list[Effect], notices: deque[Notice]) -> None:
+        for effect in effects:
+            if type(effect) in _NOTICES:
+                notices.append(effect)  # type: ignore[arg-type]  # the table's keys are exactly the notices
+            else:
+                out.append(effect)
+
+
+def build(me: NodeId, config: ClusterConfig, signer: Signer, verifier: Verifier) -> SupraNode:
+    """The node `me` of the cluster. Raises ConfigError if the cluster could not be safe or `me` has another key."""
+    return SupraNode(me, config, signer, verifier)

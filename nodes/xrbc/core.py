@@ -1,0 +1,385 @@
+"""xRBC, full mode: one core for proposers, clan members, other tribe nodes and gateways (protocol.md 2.3, 2.6).
+
+Spreading a certificate. Votes go to everyone, so in the ordinary case everyone builds the certificate itself and a
+multicast by each of them would be n^2 redundant messages. Who builds it therefore multicasts it at once only if it is
+the batch's proposer; a gateway does so with every certificate it meets (it cannot propose it, so a certificate known
+to a gateway alone would be a broken promise, D4). Anybody else multicasts it once, if it is not final
+`batch_retry_ms` after first sight. That is (1 + gateways) multicasts a batch in the ordinary case.
+
+Bounds. A proposer may have OPEN_BATCHES batches and OPEN_BYTES bytes voted for here and not final, and SEQ_WINDOW
+sequence numbers beyond its highest certified one. Bodies are kept for the cycle: a node that lost its disk executes
+from genesis and must be served every one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from nodes.committee import Committee
+from nodes.crypto import Domain, Signer, Verifier
+from nodes.messages import (
+    AvailabilityCertificate,
+    AvailabilityVote,
+    Batch,
+    BatchHeader,
+    BatchMessage,
+    BatchRequest,
+    BatchResponse,
+    Block,
+    NodeId,
+    Transaction,
+    Wire,
+    batch_id,
+    tx_id,
+)
+from nodes.port import (
+    EVERYONE,
+    Available,
+    Effect,
+    Event,
+    Expire,
+    Finalised,
+    Multicast,
+    Need,
+    Notice,
+    Persist,
+    Propose,
+    Receive,
+    Send,
+    Start,
+    Stored,
+    clan_group,
+)
+from nodes.records import BatchKeyRecord, BatchRecord, FinalisedRecord
+from nodes.xrbc.agenda import Agenda
+from nodes.xrbc.check import Key, body_fault, header_fault, key_of, place_fault, transactions_fault
+from nodes.xrbc.make import make_batch, make_vote
+from nodes.xrbc.pool import Pool
+from nodes.xrbc.report import Accusations, available_event, batch_event, reject_event, vote_event
+from nodes.xrbc.retrieval import Retrieval
+from nodes.xrbc.tally import Tally
+from nodes.xrbc.voted import Voted
+
+TIMER = "xrbc:agenda"
+SEQ_WINDOW = 1000
+RESEND_BACKOFF = 4  # a batch without certificate is repeated every 1, 2, then 4 retry intervals, until it expires
+MS = 1_000_000
+
+
+class _Own(msgspec.Struct):
+    batch: Batch
+    attempts: int = 0
+
+
+class XrbcCore:
+    """`signer` None: a gateway, which votes and proposes nothing. Also the PayloadSource of consensus."""
+
+    def __init__(
+        self, me: NodeId, committee: Committee, domain: Domain, signer: Signer | None, verifier: Verifier
+    ) -> None:
+        self._me = me
+        self._committee = committee
+        self._domain = domain
+        self._signer = signer
+        self._verifier = verifier
+        self._clan = committee.clan_of.get(me)
+        self._gateway = me in committee.gateways
+        self._retry_ns = committee.parameters.batch_retry_ms * MS
+        self._agenda = Agenda(TIMER)
+        self._pool = Pool(committee, domain, verifier)
+        self._tally = Tally(committee, domain, verifier)
+        self._retrieval = Retrieval(me, committee, self._agenda)
+        self._voted = Voted(committee.parameters.batch_ttl_ms)
+        self._bodies: dict[bytes, Batch] = {}
+        self._own: dict[bytes, _Own] = {}  # own batches without certificate
+        self._next_seq = 0
+        self._highest: dict[NodeId, int] = {}  # highest certified seq per proposer
+        self._certified: dict[Key, AvailabilityCertificate] = {}  # the first for each key not final: equivocation proof
+        self._accusations = Accusations()
+        self._handlers: dict[type[Wire], Callable[[int, NodeId, Any, list[Effect]], None]] = {
+            AvailabilityVote: self._on_vote,
+            AvailabilityCertificate: self._on_certificate,
+            BatchMessage: self._on_batch,
+            BatchRequest: self._on_request,
+            BatchResponse: self._on_response,
+        }
+
+    # ------------------------------------------------------------ Core
+    def step(self, now: int, event: Event) -> list[Effect]:
+        """Start, Receive of the five xRBC messages, Expire of the agenda; other events are ignored."""
+        out: list[Effect] = []
+        if isinstance(event, Receive):
+            handler = self._handlers.get(type(event.message))
+            if handler is not None:
+                handler(now, event.sender, event.message, out)
+        elif isinstance(event, Expire):
+            if event.timer == TIMER:
+                self._on_agenda(now, out)
+        elif isinstance(event, Start):
+            self._on_start(now, event, out)
+        self._agenda.arm(out)
+        return out
+
+    def notify(self, now: int, notice: Notice) -> list[Effect]:
+        """Hears Propose (make a batch), Finalised (certificates leave the pool) and Need (fetch a body)."""
+        out: list[Effect] = []
+        if isinstance(notice, Finalised):
+            self._on_finalised(now, notice.block, out)
+        elif isinstance(notice, Propose):
+            self._propose(now, notice.transactions, out)
+        elif isinstance(notice, Need):
+            self._on_need(now, notice.certificate, out)
+        self._agenda.arm(out)
+        return out
+
+    # ------------------------------------------------------------ PayloadSource
+    def collect(self, now: int, taken: frozenset[bytes]) -> tuple[AvailabilityCertificate, ...]:
+        """Certificates for a block made now (2.6): not final, not in `taken`, oldest first, at most 50."""
+        return self._pool.collect(now // MS, taken)
+
+    def fault(self, block: Block, taken: frozenset[bytes]) -> str | None:
+        """Why the payload breaks a rule of 2.6, or None."""
+        return self._pool.block_fault(block, taken)
+
+    # ------------------------------------------------------------ recovery
+    def _on_start(self, now: int, event: Start, out: list[Effect]) -> None:
+        final: list[tuple[AvailabilityCertificate, int]] = []
+        for record in event.records:
+            if isinstance(record, BatchRecord):
+                ident = batch_id(record.batch.header)
+                self._bodies[ident] = record.batch
+                out.append(Stored(record.batch))
+                if record.batch.header.proposer == self._me:
+                    self._own[ident] = _Own(record.batch)
+                    self._next_seq = max(self._next_seq, record.batch.header.seq + 1)
+            elif isinstance(record, BatchKeyRecord):
+                self._voted.add((record.clan, record.proposer, record.seq), record.batch)
+            elif isinstance(record, FinalisedRecord):
+                final.extend((certificate, record.block.timestamp_ms) for certificate in record.block.payload)
+        for certificate, block_ms in final:
+            self._pool.finalise(certificate, block_ms)
+            self._learn_seq(certificate)
+            self._own.pop(certificate.batch, None)
+        for ident, own in list(self._own.items()):  # a clan of one certifies, and thereby removes, at once
+            header = own.batch.header
+            if self._voted.get(key_of(header)) is None:  # crashed between the records of the body and of the vote
+                self._vote(now, header, ident, out)
+            else:
+                self._count(now, self._vote_for(header, ident), out)
+            self._agenda.add(now + self._retry_ns, ("resend", ident))
+
+    # ------------------------------------------------------------ proposer
+    def _propose(self, now: int, transactions: tuple[Transaction, ...], out: list[Effect]) -> None:
+        if self._signer is None or self._clan is None or not transactions:
+            return
+        ident, batch = make_batch(
+            self._domain, self._signer, self._me, self._clan, self._next_seq, transactions, now // MS
+        )
+        self._next_seq += 1
+        self._own[ident] = _Own(batch)
+        self._store(batch, ident, tuple(tx_id(transaction) for transaction in transactions), out)
+        out.append(Multicast(clan_group(self._clan), BatchMessage(batch)))
+        self._agenda.add(now + self._retry_ns, ("resend", ident))
+        self._vote(now, batch.header, ident, out)
+
+    def _resend(self, now: int, ident: bytes, out: list[Effect]) -> None:
+        own = self._own.get(ident)
+        if own is None or self._clan is None:
+            return
+        header = own.batch.header
+        if header.created_ms + self._committee.parameters.batch_ttl_ms < now // MS:
+            del self._own[ident]
+            return
+        voters = self._tally.voters(key_of(header), ident)
+        message = BatchMessage(own.batch)
+        members = self._committee.clans[self._clan]
+        out.extend(Send(member, message) for member in members if member != self._me and member not in voters)
+        own.attempts += 1
+        self._agenda.add(now + self._retry_ns * min(2**own.attempts, RESEND_BACKOFF), ("resend", ident))
+
+    # ------------------------------------------------------------ clan member
+    def _on_batch(self, now: int, sender: NodeId, message: BatchMessage, out: list[Effect]) -> None:
+        batch = message.batch
+        header = batch.header
+        if self._clan is None:
+            return self._reject(out, sender, "a batch was sent to a node outside its clan")
+        ident = batch_id(header)
+        key = key_of(header)
+        voted = self._voted.get(key)
+        if voted == ident and ident in self._bodies and sender == header.proposer:
+            out.append(Send(sender, self._vote_for(header, ident)))
+            return None
+        fault = header_fault(header, sender, self._clan, now // MS, self._committee)
+        if fault is None and not self._verifier.verify(
+            self._committee.keys[sender], self._domain.batch(ident), batch.signature
+        ):
+            fault = "bad signature of the batch proposer"
+        if fault is None and voted is not None and voted != ident:
+            self._accuse_proposer(key, voted, batch, out)
+            fault = "a second batch under one key"
+        if fault is None:
+            fault = self._voted.fault(key, header.byte_length, self._window(sender), now // MS) or body_fault(batch)
+        if fault is not None:
+            return self._reject(out, sender, fault)
+        ids = tuple(tx_id(transaction) for transaction in batch.transactions)
+        fault = transactions_fault(batch, ids, self._committee, self._domain, self._verifier)
+        if fault is not None:
+            return self._reject(out, sender, fault)
+        if ident not in self._bodies:
+            self._retrieval.finish(ident, sender, out)
+            self._store(batch, ident, ids, out)
+        if ident in self._pool.finalised:
+            return None  # arrived too late for a vote to matter
+        return self._vote(now, header, ident, out)
+
+    def _vote(self, now: int, header: BatchHeader, ident: bytes, out: list[Effect]) -> None:
+        """votedFor[K] = b, durably, then the vote to everyone; it counts here as well."""
+        key = key_of(header)
+        self._voted.add(key, ident, (header.byte_length, header.created_ms))
+        out.append(Persist(BatchKeyRecord(*key, ident)))
+        vote = self._vote_for(header, ident)
+        out.append(vote_event(ident, header))
+        out.append(Multicast(EVERYONE, vote))
+        self._count(now, vote, out)
+
+    def _vote_for(self, header: BatchHeader, ident: bytes) -> AvailabilityVote:
+        assert self._signer is not None  # only a member of a clan votes, and every member has a signer
+        return make_vote(self._domain, self._signer, self._me, header, ident)
+
+    # ------------------------------------------------------------ votes and certificates
+    def _on_vote(self, now: int, sender: NodeId, vote: AvailabilityVote, out: list[Effect]) -> None:
+        if vote.batch in self._pool.finalised:
+            return None
+        if sender != vote.voter:
+            return self._reject(out, sender, f"an availability vote of {vote.voter}, sent by another")
+        fault = place_fault(vote.clan, vote.proposer, self._committee)
+        if fault is None and self._committee.clan_of.get(vote.voter) != vote.clan:
+            fault = f"{vote.voter} is no member of clan {vote.clan}"
+        if fault is None and vote.seq > self._window(vote.proposer):
+            fault = f"sequence number {vote.seq} is beyond the window of {vote.proposer}"
+        if fault is not None:
+            return self._reject(out, sender, fault)
+        return self._count(now, vote, out)
+
+    def _count(self, now: int, vote: AvailabilityVote, out: list[Effect]) -> None:
+        count = self._tally.offer(vote)
+        if count.fault is not None:
+            return self._reject(out, vote.voter, count.fault)
+        if count.conflict is not None:
+            self._accusations.make(vote.voter, "double-availability-vote", key_of(vote), count.conflict, out)
+        if count.certificate is not None:
+            self._adopt(now, count.certificate, out, built=True)
+        return None
+
+    def _on_certificate(
+        self, now: int, sender: NodeId, certificate: AvailabilityCertificate, out: list[Effect]
+    ) -> None:
+        if certificate.batch in self._pool.certificates or certificate.batch in self._pool.finalised:
+            return None
+        fault = self._pool.fault(certificate)
+        if fault is not None:
+            return self._reject(out, sender, fault)
+        return self._adopt(now, certificate, out, built=False)
+
+    def _adopt(self, now: int, certificate: AvailabilityCertificate, out: list[Effect], built: bool) -> None:
+        """First sight of a valid certificate that is not final: tell, spread, fetch as the module docstring says."""
+        self._learn(certificate, out)
+        self._pool.add(certificate)
+        if self._gateway or (built and certificate.proposer == self._me):
+            out.append(Multicast(EVERYONE, certificate))
+        else:
+            self._agenda.add(now + self._retry_ns, ("spread", certificate.batch))
+        if self._gateway and certificate.batch not in self._bodies:
+            self._retrieval.begin(now, certificate, out)
+
+    def _learn(self, certificate: AvailabilityCertificate, out: list[Effect]) -> None:
+        key = key_of(certificate)
+        other = self._certified.setdefault(key, certificate)
+        if other.batch != certificate.batch:
+            self._accusations.make(certificate.proposer, "batch-equivocation", key, (other, certificate), out)
+        self._tally.settle(certificate)
+        self._learn_seq(certificate)
+        self._own.pop(certificate.batch, None)
+        out.append(available_event(certificate, self._committee))
+        out.append(Available(certificate))
+
+    def _learn_seq(self, certificate: AvailabilityCertificate) -> None:
+        highest = self._highest.get(certificate.proposer, -1)
+        if certificate.seq > highest:
+            self._highest[certificate.proposer] = certificate.seq
+        if certificate.proposer == self._me:  # after a lost disk: never again under a key that is certified
+            self._next_seq = max(self._next_seq, certificate.seq + 1)
+
+    def _window(self, proposer: NodeId) -> int:
+        return self._highest.get(proposer, -1) + SEQ_WINDOW
+
+    def _on_finalised(self, now: int, block: Block, out: list[Effect]) -> None:
+        for certificate in block.payload:
+            batch = certificate.batch
+            known = batch in self._pool.certificates or batch in self._pool.finalised
+            if not known and self._pool.fault(certificate) is None:
+                self._learn(certificate, out)
+            if self._pool.finalise(certificate, block.timestamp_ms):
+                self._settle(key_of(certificate))
+            self._own.pop(batch, None)
+            if batch not in self._bodies and (self._gateway or certificate.clan == self._clan):
+                self._retrieval.begin(now, certificate, out)
+        for certificate in self._pool.expire(block.timestamp_ms):
+            self._settle(key_of(certificate))
+
+    def _settle(self, key: Key) -> None:
+        self._certified.pop(key, None)
+        self._voted.close(key)
+        self._tally.close(key)
+
+    # ------------------------------------------------------------ retrieval
+    def _on_need(self, now: int, certificate: AvailabilityCertificate, out: list[Effect]) -> None:
+        body = self._bodies.get(certificate.batch)
+        if body is not None:
+            out.append(Stored(body))
+        else:
+            self._retrieval.begin(now, certificate, out)
+
+    def _on_request(self, now: int, sender: NodeId, request: BatchRequest, out: list[Effect]) -> None:
+        self._retrieval.serve(now, sender, self._bodies.get(request.batch), request, out)
+
+    def _on_response(self, now: int, sender: NodeId, response: BatchResponse, out: list[Effect]) -> None:
+        batch = response.batch
+        ident = batch_id(batch.header)
+        if ident in self._bodies:
+            return None
+        if not self._retrieval.wants(ident):
+            return self._reject(out, sender, "a batch that was not asked for")
+        fault = body_fault(batch)
+        if fault is not None:
+            return self._reject(out, sender, fault)
+        self._retrieval.finish(ident, sender, out)
+        return self._store(batch, ident, tuple(tx_id(transaction) for transaction in batch.transactions), out)
+
+    def _on_agenda(self, now: int, out: list[Effect]) -> None:
+        for task, batch in self._agenda.expired(now):
+            if task == "resend":
+                self._resend(now, batch, out)
+            elif task == "fetch":
+                self._retrieval.retry(now, batch, out)
+            elif self._pool.waits(batch):  # spread
+                out.append(Multicast(EVERYONE, self._pool.certificates[batch]))
+
+    # ------------------------------------------------------------ shared
+    def _store(self, batch: Batch, ident: bytes, ids: tuple[bytes, ...], out: list[Effect]) -> None:
+        self._bodies[ident] = batch
+        out.append(Persist(BatchRecord(batch)))
+        out.append(batch_event(ident, batch.header, ids))
+        out.append(Stored(batch))
+
+    def _accuse_proposer(self, key: Key, voted: bytes, batch: Batch, out: list[Effect]) -> None:
+        first = self._bodies.get(voted)
+        if first is not None:
+            headers = tuple(Batch(b.header, (), b.signature) for b in (first, batch))
+            self._accusations.make(batch.header.proposer, "batch-equivocation", key, headers, out)
+
+    def _reject(self, out: list[Effect], sender: NodeId, reason: str) -> None:
+        out.append(reject_event(sender, reason))

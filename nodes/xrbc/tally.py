@@ -1,0 +1,147 @@
+"""Availability votes, counted per (K, batch) over distinct members of that clan (protocol.md 2.3).
+
+Memory is bounded by the voters, not by what they claim: each has at most OPEN_VOTES votes on batches without a
+certificate (its own oldest goes first), at most two votes per key, and keys are forgotten CLOSED_KEYS after the batch
+was finalised.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier, assemble
+from nodes.messages import AvailabilityCertificate, AvailabilityVote, NodeId
+from nodes.xrbc.check import Facts, Key, facts_of, key_of, statement_of
+
+OPEN_VOTES = 2000
+CLOSED_KEYS = 512
+
+
+class Count(msgspec.Struct, frozen=True):
+    """What became of one vote: refused (`fault`), in conflict with an earlier one, or completing a certificate."""
+
+    fault: str | None = None
+    conflict: tuple[AvailabilityVote, AvailabilityVote] | None = None
+    certificate: AvailabilityCertificate | None = None
+
+
+_COUNTED = Count()
+
+
+class _Slot(msgspec.Struct):
+    """One key: the votes of each member (two of different content prove it guilty) and the running tallies."""
+
+    votes: dict[NodeId, list[AvailabilityVote]] = {}
+    tallies: dict[Facts, dict[NodeId, bytes]] = {}
+    certified: set[Facts] = set()  # membership only, never iterated
+
+
+class Tally:
+    """Counts votes whose place (clan, proposer, voter's membership, window) the caller has checked."""
+
+    def __init__(self, committee: Committee, domain: Domain, verifier: Verifier) -> None:
+        self._committee = committee
+        self._domain = domain
+        self._verifier = verifier
+        self._slots: dict[Key, _Slot] = {}
+        self._open: dict[NodeId, dict[tuple[Key, Facts], None]] = {}
+        self._closed: deque[Key] = deque()
+
+    def offer(self, vote: AvailabilityVote) -> Count:
+        """Count one vote; the signature is verified before it counts."""
+        key, facts = key_of(vote), facts_of(vote)
+        slot = self._slots.get(key)
+        earlier = slot.votes.get(vote.voter, []) if slot else []
+        if len(earlier) >= 2 or any(facts_of(other) == facts for other in earlier):
+            return _COUNTED
+        if slot and facts in slot.certified and not earlier:
+            slot.votes[vote.voter] = [vote]  # superfluous: not worth a verification unless a second one contradicts it
+            return _COUNTED
+        if not self._good(vote):
+            return Count(fault=f"bad signature of {vote.voter} on an availability vote")
+        slot = self._slots.setdefault(key, _Slot())
+        conflict = None
+        if earlier and self._good(earlier[0]):
+            conflict = (earlier[0], vote)
+            earlier.append(vote)
+        else:
+            slot.votes[vote.voter] = [vote]
+        if facts in slot.certified:
+            return Count(conflict=conflict)
+        return Count(conflict=conflict, certificate=self._count(slot, key, facts, vote))
+
+    def voters(self, key: Key, batch: bytes) -> frozenset[NodeId]:
+        """Members whose vote for `batch` under `key` is held here."""
+        slot = self._slots.get(key)
+        if slot is None:
+            return frozenset()
+        return frozenset(name for name, votes in slot.votes.items() if any(v.batch == batch for v in votes))
+
+    def settle(self, certificate: AvailabilityCertificate) -> None:
+        """A certificate for these facts exists: further votes for them need no counting."""
+        key, facts = key_of(certificate), facts_of(certificate)
+        slot = self._slots.setdefault(key, _Slot())
+        slot.certified.add(facts)
+        for voter in slot.tallies.pop(facts, {}):
+            self._open.get(voter, {}).pop((key, facts), None)
+
+    def close(self, key: Key) -> None:
+        """The key's batch was finalised or expired; its votes are kept a while longer as possible evidence."""
+        self._closed.append(key)
+        if len(self._closed) > CLOSED_KEYS:
+            self._forget(self._closed.popleft())
+
+    def _good(self, vote: AvailabilityVote) -> bool:
+        statement = statement_of(self._domain, vote)
+        return self._verifier.verify(self._committee.keys[vote.voter], statement, vote.signature)
+
+    def _count(self, slot: _Slot, key: Key, facts: Facts, vote: AvailabilityVote) -> AvailabilityCertificate | None:
+        tally = slot.tallies.setdefault(facts, {})
+        tally[vote.voter] = vote.signature
+        mine = self._open.setdefault(vote.voter, {})
+        mine[key, facts] = None
+        majority = self._committee.majority(vote.clan)
+        if len(tally) >= majority:
+            signers, signatures = assemble(self._committee.clans[vote.clan], tally, majority)
+            return AvailabilityCertificate(
+                epoch=self._domain.epoch,
+                cycle=self._domain.cycle,
+                clan=vote.clan,
+                proposer=vote.proposer,
+                seq=vote.seq,
+                batch=vote.batch,
+                tx_count=vote.tx_count,
+                byte_length=vote.byte_length,
+                created_ms=vote.created_ms,
+                signers=signers,
+                signatures=signatures,
+            )
+        if len(mine) > OPEN_VOTES:
+            self._withdraw(vote.voter, *next(iter(mine)))
+        return None
+
+    def _withdraw(self, voter: NodeId, key: Key, facts: Facts) -> None:
+        self._open[voter].pop((key, facts), None)
+        slot = self._slots.get(key)
+        if slot is None:
+            return
+        slot.tallies.get(facts, {}).pop(voter, None)
+        if not slot.tallies.get(facts, True):
+            del slot.tallies[facts]
+        kept = [vote for vote in slot.votes.get(voter, []) if facts_of(vote) != facts]
+        if kept:
+            slot.votes[voter] = kept
+        else:
+            slot.votes.pop(voter, None)
+        if not slot.votes and not slot.certified:
+            del self._slots[key]
+
+    def _forget(self, key: Key) -> None:
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            for facts, tally in slot.tallies.items():
+                for voter in tally:
+                    self._open.get(voter, {}).pop((key, facts), None)

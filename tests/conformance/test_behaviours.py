@@ -1,0 +1,139 @@
+"""Every registered behaviour differs from an honest node, in its own words only, and never forges anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from faults.byzantine.registry import BEHAVIOURS, load_behaviour
+from faults.registry import registered
+from nodes.crypto import Ed25519Verifier
+from nodes.messages import (
+    AvailabilityVote,
+    Batch,
+    BatchHeader,
+    BatchMessage,
+    BatchRequest,
+    Block,
+    BlockCertificate,
+    CommitVote,
+    Forward,
+    Message,
+    OptimisticProposal,
+    StateVote,
+    Timeout,
+    Vote,
+    batch_id,
+    block_hash,
+    tx_root,
+)
+from nodes.port import EVERYONE, Effect, Multicast, Receive, Send
+from tests.coalition import Canned, sends, shell_of
+from tests.cores import appends
+from tests.driver import domain_of, signer_of, small_config
+
+CONFIG = small_config(7)
+DOMAIN = domain_of(CONFIG)
+GENESIS = BlockCertificate(0, "normal", 0, bytes(32), b"\x00", ())
+COALITION = ("n0", "n1", "n5", "n6")  # n0: the first of its clan, which is who acts for the others
+ME = "n0"
+H = bytes(range(32))
+
+
+def batch_by(node: str) -> Batch:
+    transactions = appends(CONFIG, 2)
+    header = BatchHeader("test", 0, 0, 0, node, 1, tx_root(transactions), 2, 300, 5)
+    return Batch(header, transactions, signer_of(node).sign(DOMAIN.batch(batch_id(header))))
+
+
+def words_of(node: str) -> list[Message]:
+    """One of each message that a node signs."""
+    sign = signer_of(node).sign
+    block = Block("test", 0, 3, 2, H, node, 5, ())
+    facts = (0, node, 1, H, 2, 300, 5)
+    return [
+        OptimisticProposal(block, sign(DOMAIN.proposal("optimistic", 3, block_hash(block)))),
+        Vote("normal", 3, H, node, sign(DOMAIN.vote("normal", 3, H))),
+        CommitVote(3, H, node, sign(DOMAIN.commit(3, H))),
+        Timeout(3, GENESIS, node, sign(DOMAIN.timeout(3, 0))),
+        BatchMessage(batch_by(node)),
+        AvailabilityVote(*facts, node, sign(DOMAIN.available(*facts))),
+        StateVote(0, 2, H, H, H, node, sign(DOMAIN.root(0, 2, H, H, H))),
+    ]
+
+
+def author_and_proof(message: Message) -> tuple[str, bytes, bytes] | None:
+    """(author, statement, signature) of a signed message."""
+    match message:
+        case OptimisticProposal(block, signature):
+            return block.proposer, DOMAIN.proposal("optimistic", block.view, block_hash(block)), signature
+        case Vote(kind, view, block, voter, signature):
+            return voter, DOMAIN.vote(kind, view, block), signature
+        case CommitVote(view, block, voter, signature):
+            return voter, DOMAIN.commit(view, block), signature
+        case Timeout(view, lock, voter, signature):
+            return voter, DOMAIN.timeout(view, lock.view), signature
+        case BatchMessage(batch):
+            return batch.header.proposer, DOMAIN.batch(batch_id(batch.header)), batch.signature
+        case AvailabilityVote(clan, proposer, seq, batch, count, size, ms, voter, signature):
+            return voter, DOMAIN.available(clan, proposer, seq, batch, count, size, ms), signature
+        case StateVote(clan, height, block, previous, root, voter, signature):
+            return voter, DOMAIN.root(clan, height, block, previous, root), signature
+    return None
+
+
+def played(use: str) -> tuple[list[Effect], list[tuple[str, Message]], bool, Sequence[Message]]:
+    """A core that says each of its words to everybody, hears an honest node's words, and is asked for a batch."""
+    own = words_of(ME)
+    core = Canned(*(Multicast(EVERYONE, m) for m in own))
+    behaviour = load_behaviour(use, {})
+    shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
+    heard = [*words_of("n2"), BatchRequest(H), Forward(appends(CONFIG, 1)[0], "g0", 1, bytes(64))]
+    effects = [e for m in heard for e in shell.step(1_000_000_000, Receive("n2", m))]
+    passed = [e.message for e in core.seen if isinstance(e, Receive)]
+    out = sends(effects) + [
+        (to, e.message)
+        for e in effects
+        if isinstance(e, Multicast)
+        for to in shell.node.committee.members(e.group)
+        if to != ME
+    ]
+    kept = [m for m in heard if m in passed]
+    return effects, out, behaviour.receipt.bit, [m for m in heard if m not in kept]
+
+
+@pytest.mark.parametrize("use", registered(BEHAVIOURS))
+def test_it_differs_from_an_honest_node_and_says_so(use: str) -> None:
+    effects, out, bit, withheld = played(use)
+    honest = len(words_of(ME)) * 7
+    steps = len(words_of("n2")) + 2
+    untouched = len(out) == honest * steps and all(m in words_of(ME) for _, m in out) and not withheld
+    assert bit and not untouched
+    assert all(isinstance(e.message, Message) for e in effects if isinstance(e, Send))
+
+
+@pytest.mark.parametrize("use", registered(BEHAVIOURS))
+def test_whatever_it_says_is_signed_by_a_coalition_member(use: str) -> None:
+    _, out, _, _ = played(use)
+    verifier = Ed25519Verifier()
+    signed = 0
+    for _, message in out:
+        proof = author_and_proof(message)
+        if proof is not None:
+            author, statement, signature = proof
+            assert author in COALITION, f"{use} spoke for {author}"
+            assert verifier.verify(signer_of(author).public_key, statement, signature), message
+            signed += 1
+    assert signed
+
+
+@pytest.mark.parametrize("use", registered(BEHAVIOURS))
+def test_outside_its_window_it_is_an_honest_node(use: str) -> None:
+    core = Canned(*(Multicast(EVERYONE, m) for m in words_of(ME)))
+    behaviour = load_behaviour(use, {})
+    shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
+    shell.stack[0].start_ns = 5
+    effects = shell.step(4, Receive("n2", words_of("n2")[1]))
+    assert [e for e in effects if isinstance(e, Multicast)] == list(core.effects)
+    assert not behaviour.receipt.bit

@@ -1,0 +1,56 @@
+"""Every shipped scenario: it loads, it is honest about its regime, and names only what is registered."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import commands, shipped
+from harness.backends import select
+from harness.plan import check_backend
+from harness.suite import claimed
+
+ALL = shipped.shipped()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_loads_and_means_what_it_says(name: str) -> None:
+    for seed in (1, 2, 3):
+        plan = commands.plan_of(commands.read_scenario(name), seed)
+        assert plan.scenario.name == name
+        assert plan.scenario.description.endswith(".")
+        beyond = ALL[name].parent.name == "negative"
+        assert plan.regime.name == ("beyond" if beyond else "within")
+        assert bool(plan.scenario.expect.violate) == beyond
+        assert "receipts" in plan.checkers
+        assert claimed(plan)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_process_backend_can_run_it_or_says_what_is_missing(name: str) -> None:
+    plan = commands.plan_of(commands.read_scenario(name), 1)
+    if ALL[name].parent.name == "nightly" and name == "loss":
+        return  # packet loss needs packets: docker only
+    check_backend(plan, select.make("process"))
+
+
+def test_the_default_suite_is_what_the_issue_asks_for() -> None:
+    assert [path.stem for path in shipped.suite()] == [
+        "fault-free",
+        "bridge-partition",
+        "censoring-primary",
+        "data-withholding-at-clan-bound",
+        "duplicates-every-gateway",
+        "equivocating-leader-under-partition",
+        "leader-crash-restart",
+        "lying-executors-at-clan-bound",
+        "clan-majority-false-root",
+        "clan-majority-withholds",
+        "fork-past-tribe-bound",
+    ]
+
+
+def test_the_default_suite_fits_its_six_minutes() -> None:
+    plans = [commands.plan_of(commands.read_scenario(path.stem), 1) for path in shipped.suite()]
+    seconds = sum(p.scenario.workload.duration_s + p.scenario.quiet_s for p in plans)
+    assert seconds < 200  # the rest is starting, stopping and judging
+    assert all(7 <= len(p.scenario.cluster.tribe) <= 10 for p in plans)

@@ -1,0 +1,356 @@
+"""One planted violation per checker and anomaly kind: functions that turn a valid story into a bad one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.golden.story import Record, Story
+from tests.golden.world import MS, World, certificate, state_certificate
+
+SECOND = 1000 * MS
+OTHER = "ee" * 32
+ALIEN_TX = "ab" * 32
+
+Plant = Callable[[World, Story], None]
+PLANTS: dict[str, dict[str, Plant]] = {}
+
+READS = {
+    "fork": ("finalise", "certify"),
+    "prefix": ("start", "restart", "finalise"),
+    "dedup": ("finalise", "execute", "batch", "include", "available", "forward"),
+    "availability": ("finalise", "batch", "body", "available", "retrieve"),
+    "censorship": ("finalise", "batch", "forward", "received", "include"),
+    "state-root": ("finalise", "available", "body", "execute", "state_certificate"),
+    "finality-bounds": ("gateway", "propose", "finalise"),
+    "liveness": ("start", "restart", "halt", "propose", "finalise"),
+    "conservation": ("finalise", "available", "body", "execute"),
+    "acknowledged": ("finalise", "available", "body", "gateway"),
+    "receipts": ("finalise",),
+}  # what a golden file of each checker holds
+
+
+def plant(checker: str, kind: str) -> Callable[[Plant], Plant]:
+    def keep(function: Plant) -> Plant:
+        PLANTS.setdefault(checker, {})[kind] = function
+        return function
+
+    return keep
+
+
+def bounds(story: Story, **limits: Any) -> None:
+    story.info["checks"] = {"bounds": limits}
+
+
+def outlast(story: Story, seconds: int = 60) -> None:
+    """Let the run go on long enough for every bound to pass."""
+    story.info["end"] += seconds * SECOND
+
+
+# ---------------------------------------------------------------- fork
+@plant("fork", "fork")
+def two_blocks_at_one_height(world: World, story: Story) -> None:
+    story.events("finalise", node="n1", height=2)[0]["block"] = OTHER
+
+
+@plant("fork", "payload-differs")
+def one_hash_two_payloads(world: World, story: Story) -> None:
+    story.events("finalise", node="n1", height=2)[0]["batches"] = [OTHER]
+
+
+@plant("fork", "two-certificates")
+def two_quorums_in_one_view(world: World, story: Story) -> None:
+    forged = certificate(world, "fallback", 2, OTHER, ["n0", "n1", "n2"])
+    story.add(story.events("certify", node="n2", view=2)[0], **forged)
+
+
+@plant("fork", "invalid-certificate")
+def signer_counted_twice(world: World, story: Story) -> None:
+    event = story.events("certify", node="n2", view=2)[0]
+    event["signers"][0], event["signatures"][0] = event["signers"][1], event["signatures"][1]
+
+
+# ---------------------------------------------------------------- prefix
+@plant("prefix", "gap")
+def skipped_height(world: World, story: Story) -> None:
+    story.drop("finalise", node="n1", height=2)
+
+
+@plant("prefix", "broken-link")
+def wrong_parent(world: World, story: Story) -> None:
+    story.events("finalise", node="n1", height=3)[0]["parent"] = OTHER
+
+
+@plant("prefix", "rewritten")
+def another_block_after_restart(world: World, story: Story) -> None:
+    last = story.events("finalise", node="n1")[-1]
+    story.add(last, event="restart", recovered=9, incarnation=2, time=last["time"] + MS)
+    story.add(last, incarnation=2, block=OTHER, time=last["time"] + 2 * MS)
+
+
+@plant("prefix", "repeated")
+def finalised_again(world: World, story: Story) -> None:
+    last = story.events("finalise", node="n1")[-1]
+    story.add(last, time=last["time"] + MS)
+
+
+@plant("prefix", "diverged")
+def another_tip(world: World, story: Story) -> None:
+    story.events("finalise", node="n1")[-1]["block"] = OTHER
+
+
+# ---------------------------------------------------------------- dedup
+@plant("dedup", "double-effect")
+def applied_at_two_heights(world: World, story: Story) -> None:
+    tx = story.events("execute", height=1)[0]["applied"][0]
+    for event in story.events("execute", height=2):
+        event["applied"].append(tx)
+
+
+@plant("dedup", "disagreement")
+def one_node_applied_less(world: World, story: Story) -> None:
+    story.events("execute", node="n2", height=1)[0]["applied"].pop()
+
+
+@plant("dedup", "duplicate-inclusion")
+def included_by_a_secondary_too(world: World, story: Story) -> None:
+    """Puts a transaction of height 1 into a batch of height 2 as well; every copy aborts."""
+    tx = story.events("execute", height=1)[0]["applied"][0]
+    batch = story.events("finalise", height=2)[0]["batches"][0]
+    for event in story.events("batch", batch=batch):
+        event["txs"].append(tx)
+    for event in story.events("execute", height=2):
+        event["aborted"].append([tx, "duplicate"])
+    story.drop("body")
+
+
+# ---------------------------------------------------------------- availability
+@plant("availability", "lost-batch")
+def body_never_arrived(world: World, story: Story) -> None:
+    batch = story.events("finalise", height=1)[0]["batches"][0]
+    story.drop("batch", node="n1", batch=batch)
+    story.drop("body", node="n1", batch=batch)
+    outlast(story)
+
+
+@plant("availability", "undersigned-certificate")
+def one_vote_short(world: World, story: Story) -> None:
+    event = story.events("available", node="n3")[0]
+    event["signers"].pop()
+    event["signatures"].pop()
+
+
+@plant("availability", "corrupt-body")
+def another_body(world: World, story: Story) -> None:
+    first, second = (
+        story.events("finalise", height=1)[0]["batches"][0],
+        story.events("finalise", height=2)[0]["batches"][0],
+    )
+    wrong = story.events("body", batch=second)[0]["data"]
+    story.events("body", batch=first)[0]["data"] = wrong
+
+
+# ---------------------------------------------------------------- censorship
+@plant("censorship", "censored")
+def never_included(world: World, story: Story) -> None:
+    story.add(story.events("forward")[0], tx=ALIEN_TX)
+    story.add(story.events("received")[0], tx=ALIEN_TX)
+    outlast(story)
+
+
+@plant("censorship", "delayed")
+def included_too_late(world: World, story: Story) -> None:
+    bounds(story, inclusion_ms=100)
+
+
+# ---------------------------------------------------------------- state-root
+@plant("state-root", "false-root-certified")
+def majority_signs_a_false_root(world: World, story: Story) -> None:
+    for event in story.events("state_certificate", height=2):
+        roots = {name: event[name] for name in ("clan", "height", "block", "prev_root")}
+        event.update(state_certificate(world, {**roots, "root": OTHER}, event["signers"]))
+
+
+@plant("state-root", "honest-divergence")
+def one_honest_root_differs(world: World, story: Story) -> None:
+    story.events("execute", node="n2", height=2)[0]["root"] = OTHER
+
+
+@plant("state-root", "invalid-state-certificate")
+def signed_something_else(world: World, story: Story) -> None:
+    other = story.events("state_certificate", height=1)[0]
+    story.events("state_certificate", node="n2", height=2)[0]["signatures"] = list(other["signatures"])
+
+
+# ---------------------------------------------------------------- finality-bounds
+@plant("finality-bounds", "unfinished")
+def never_executed(world: World, story: Story) -> None:
+    tx = story.events("gateway", phase="exec")[0]["tx"]
+    story.drop("gateway", tx=tx, phase="exec")
+    outlast(story)
+
+
+@plant("finality-bounds", "slow")
+def executed_too_late(world: World, story: Story) -> None:
+    bounds(story, exec_ms=100)
+
+
+@plant("finality-bounds", "phases-out-of-order")
+def executed_before_ordered(world: World, story: Story) -> None:
+    tx = story.events("gateway", phase="exec")[0]["tx"]
+    (ordered,), (executed,) = (story.events("gateway", tx=tx, phase=p) for p in ("ord", "exec"))
+    ordered["time"], executed["time"] = executed["time"], ordered["time"]
+
+
+# ---------------------------------------------------------------- liveness
+@plant("liveness", "stalled")
+def silence(world: World, story: Story) -> None:
+    outlast(story)
+
+
+@plant("liveness", "slow-recovery")
+def first_block_too_late(world: World, story: Story) -> None:
+    bounds(story, liveness_deltas=-0.05)  # bound: 225 ms; the first block takes 241 ms, later ones 200 ms
+
+
+@plant("liveness", "left-behind")
+def restarted_node_stays_behind(world: World, story: Story) -> None:
+    story.info["crashed"] = ["n1"]
+    story.info["faults"] = [{"id": 1, "use": "crash", "targets": ["n1"]}]
+    for height in range(2, world.height + 1):
+        story.drop("finalise", node="n1", height=height)
+    story.add(story.events("start", node="n1")[0], event="restart", incarnation=2, time=500 * MS, recovered=4)
+    bounds(story, liveness_deltas=0.1, catch_up_blocks=1)  # bound: 300 ms
+
+
+@plant("liveness", "crash-loop")
+def unscheduled_restart(world: World, story: Story) -> None:
+    story.add(story.events("start", node="n1")[0], event="restart", incarnation=2, time=500 * MS, recovered=4)
+
+
+@plant("liveness", "halted")
+def stopped_itself(world: World, story: Story) -> None:
+    start = story.events("start", node="n1")[0]
+    story.add(start, event="halt", reason="a certificate contradicts my root", time=500 * MS)
+
+
+# ---------------------------------------------------------------- conservation
+def _operation(story: Story, kind: str) -> Record:
+    return next(op for op in story.history if op["type"] == kind)
+
+
+@plant("conservation", "lost-ack")
+def acked_but_nowhere(world: World, story: Story) -> None:
+    _operation(story, "ok")["tx"] = ALIEN_TX
+
+
+@plant("conservation", "failed-but-applied")
+def told_fail(world: World, story: Story) -> None:
+    _operation(story, "ok")["type"] = "fail"
+
+
+@plant("conservation", "applied-twice")
+def moved_twice(world: World, story: Story) -> None:
+    applied_at_two_heights(world, story)
+
+
+@plant("conservation", "negative-balance")
+def overdraft(world: World, story: Story) -> None:
+    story.info["accounts"] = dict.fromkeys(story.info["accounts"], 0)
+
+
+@plant("conservation", "unexplained-balance")
+def transfer_left_out(world: World, story: Story) -> None:
+    transfer = next(
+        op["tx"] for op in story.history if op["f"] == "transfer" and op["value"]["from"] != op["value"]["to"]
+    )
+    for event in story.events("execute"):
+        if transfer in event["applied"]:
+            event["applied"].remove(transfer)
+
+
+# ---------------------------------------------------------------- acknowledged
+@plant("acknowledged", "fooled-gateway")
+def trusted_the_certificate_alone(world: World, story: Story) -> None:
+    story.events("gateway", phase="exec")[0]["root_ok"] = False
+
+
+@plant("acknowledged", "wrong-abort")
+def told_aborted(world: World, story: Story) -> None:
+    story.events("gateway", phase="exec")[0]["phase"] = "aborted"
+
+
+@plant("acknowledged", "acknowledged-then-lost")
+def lost_after_ok(world: World, story: Story) -> None:
+    _operation(story, "ok")["tx"] = ALIEN_TX
+
+
+@plant("acknowledged", "wrong-read")
+def read_something_else(world: World, story: Story) -> None:
+    operation = next(op for op in story.history if op["type"] == "ok" and op["f"] == "txn")
+    operation["value"] = [[*part[:2], [12345]] if part[0] == "r" else part for part in operation["value"]]
+
+
+# ---------------------------------------------------------------- receipts (never FAIL: the doubt is planted)
+def declare_partition(story: Story) -> None:
+    """A healthy partition: declared, injected, bitten, healed, within the load."""
+    story.info["faults"] = [{"id": 1, "use": "partition", "start": 300 * MS, "stop": 500 * MS, "targets": ["n0>n1"]}]
+    receipt = {
+        "fault": "partition", "targets": ["n0>n1"], "injected": 300 * MS, "healed": 500 * MS, "matched": 1,
+        "dropped": 9, "bit": True, "heal_verified": True,
+    }  # fmt: skip
+    for time, f, more in ((300, "start", {}), (500, "stop", {"receipt": receipt})):
+        story.history.append(
+            {
+                "index": len(story.history), "time": time * MS, "process": "nemesis", "type": "info", "f": f,
+                "value": {"id": 1, "use": "partition", "kind": "fault", "targets": ["n0>n1"], **more},
+            }
+        )  # fmt: skip
+
+
+def _receipt(story: Story) -> Record:
+    declare_partition(story)
+    receipt: Record = story.history[-1]["value"]["receipt"]
+    return receipt
+
+
+@plant("receipts", "did not bite")
+def no_effect(world: World, story: Story) -> None:
+    _receipt(story)["bit"] = False
+
+
+@plant("receipts", "heal was not verified")
+def heal_unseen(world: World, story: Story) -> None:
+    _receipt(story)["heal_verified"] = False
+
+
+@plant("receipts", "never started")
+def never_injected(world: World, story: Story) -> None:
+    declare_partition(story)
+    story.history = [op for op in story.history if op["process"] != "nemesis"]
+
+
+@plant("receipts", "left no receipt")
+def never_stopped(world: World, story: Story) -> None:
+    declare_partition(story)
+    story.history.pop()
+
+
+@plant("receipts", "outside the load")
+def after_the_load(world: World, story: Story) -> None:
+    declare_partition(story)
+    story.info["load_end"] = 200 * MS
+
+
+@plant("receipts", "after the last finalisation")
+def after_everything(world: World, story: Story) -> None:
+    declare_partition(story)
+    for operation in story.history[-2:]:
+        operation["time"] += 60 * SECOND
+    story.info["load_end"] += 120 * SECOND
+
+
+@plant("receipts", "not declared in run.json")
+def undeclared(world: World, story: Story) -> None:
+    declare_partition(story)
+    story.info["faults"] = []

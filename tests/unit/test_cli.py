@@ -1,0 +1,321 @@
+"""The command line: exit codes, and --json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cli, doctor, judging, rundir, runner, shipped, suite
+from harness.backends import select
+from harness.backends.port import MachineError
+from harness.interruption import Interrupted
+from harness.outcome import Exit, RecordingError, UsageError
+from harness.provision import clean
+from harness.runner import Runner
+from results.store import Run
+from results.verdict import Anomaly, Status, Verdict
+from tests.fakes import FakeBackend
+from tests.unit.scenarios import BEHAVIOUR, FAKES, FAULT, MINIMAL
+
+BEYOND = MINIMAL.replace('expect = "hold"', 'expect = { violate = "fork", hold = ["prefix"] }') + BEHAVIOUR.replace(
+    '["n2"]', '["n2", "n3"]'
+).replace("FAKES", FAKES)
+
+
+def verdict(name: str, status: str) -> Verdict:
+    """A verdict that its constructor accepts."""
+    anomalies = [Anomaly("kind", "a sentence", [{"event": "finalise"}])] if status == "FAIL" else []
+    return Verdict(name, Status(status), 3, anomalies, {}, "nobody knows" if status == "UNKNOWN" else "")
+
+
+def plain_report(directory: Path) -> Path:
+    """Stands in for the real report, which takes a second to draw."""
+    path = directory / "report.html"
+    path.write_text("<p>report</p>")
+    return path
+
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Runs the command line on a backend without nodes; returns (exit code, standard output, standard error)."""
+    monkeypatch.setattr(clean, "sweep", lambda progress: [])
+    monkeypatch.setattr(judging, "write_report", plain_report)
+    monkeypatch.setattr(runner, "POLL_S", 0.02)
+    monkeypatch.setattr(select, "choose", lambda name, progress: (FakeBackend(), ["a note"]))
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return call
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Decides what checkers say: property -> status; PASS unless set."""
+    statuses: dict[str, str] = {}
+    monkeypatch.setattr(judging, "judge", lambda run, names: [verdict(n, statuses.get(n, "PASS")) for n in names])
+    return statuses
+
+
+def written(text: str) -> str:
+    Path("s.toml").write_text(text)
+    return "s.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "statuses", "code", "answer"),
+    [
+        (MINIMAL, {}, Exit.AS_EXPECTED, True),
+        (MINIMAL, {"receipts": "FAIL"}, Exit.SURPRISE, False),
+        (MINIMAL, {"receipts": "UNKNOWN"}, Exit.INCONCLUSIVE, None),
+        (BEYOND, {"fork": "FAIL"}, Exit.AS_EXPECTED, True),
+        (BEYOND, {"fork": "PASS"}, Exit.SURPRISE, False),
+        (BEYOND, {"fork": "UNKNOWN"}, Exit.INCONCLUSIVE, None),
+        (BEYOND, {"fork": "FAIL", "prefix": "FAIL"}, Exit.SURPRISE, False),
+        (BEYOND, {"fork": "FAIL", "prefix": "UNKNOWN"}, Exit.INCONCLUSIVE, None),
+        (BEYOND, {"fork": "FAIL", "receipts": "UNKNOWN"}, Exit.INCONCLUSIVE, None),
+    ],
+)
+def test_run_json_and_exit_codes(
+    command: Command, judged: dict[str, str], text: str, statuses: dict[str, str], code: int, answer: bool | None
+) -> None:
+    judged.update(statuses)
+    found, out, err = command("run", written(text), "--json", "--seed", "5", "--time", "200ms")
+    assert found == code
+    document = json.loads(out)
+    assert document["as_expected"] is answer
+    assert document["regime"] == ("beyond" if text is BEYOND else "within")
+    assert document["digest"] is None
+    assert {v["property"] for v in document["verdicts"]} >= {"receipts"}
+    assert "a note" in document["notes"]
+    assert "load" in err
+    run = Run(Path(document["run"]))
+    assert run.info.as_expected is answer
+    assert [v.property for v in run.verdicts] == [v["property"] for v in document["verdicts"]]
+    assert Path(document["report"]).is_file()
+
+
+def test_run_for_people(command: Command, judged: dict[str, str]) -> None:
+    judged["receipts"] = "FAIL"
+    code, out, _ = command("run", written(MINIMAL), "--time", "200ms")
+    assert code == Exit.SURPRISE
+    assert "a sentence" in out
+    assert "as expected: NO" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "fault-fre"], "did you mean 'fault-free'"),
+        (["run", "nowhere.toml"], "cannot be read"),
+        (["run", "fault-free", "--nodes", "2"], "between 4 and 200"),
+        (["run", "fault-free", "--time", "soon"], "must be a duration"),
+        (["run", "fault-free", "--seed", "-1"], "--seed"),
+        (["run", "fault-free", "--seed", "x"], "--help"),
+        (["run", "fault-free", "--attack", "double-voter"], "FILE.py:Class"),
+        (["run", "fault-free", "--attack", "absent.py:X"], "absent.py"),
+        (["run"], "--help"),
+        (["frobnicate"], "--help"),
+        (["list", "falts"], "did you mean 'faults'"),
+        (["check", "nothing-here"], "there is nothing"),
+        (["check", "."], "run.json"),
+        (["report", "nothing-here"], "runs/latest"),
+        (["export", "nothing-here"], "--edn"),
+        (["export", "nothing-here", "--edn"], "no such file"),
+    ],
+)
+def test_usage_errors(command: Command, words: list[str], says: str) -> None:
+    code, _, err = command(*words)
+    assert code == Exit.USAGE
+    assert says in err
+
+
+def test_an_error_in_json_is_one_document(command: Command) -> None:
+    code, out, _ = command("run", "fault-fre", "--json")
+    assert code == Exit.USAGE
+    assert json.loads(out) == {"error": json.loads(out)["error"], "exit": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (MachineError("the port is in use; stop what holds it"), Exit.ENVIRONMENT, "the port is in use"),
+        (RecordingError("no room"), Exit.ENVIRONMENT, "no room"),
+        (Interrupted("the records are in runs/x"), Exit.INCONCLUSIVE, "the records are in runs/x"),
+        (KeyboardInterrupt(), Exit.INCONCLUSIVE, "interrupted"),
+        (ZeroDivisionError("oops"), Exit.INCONCLUSIVE, "a bug of the harness"),
+    ],
+)
+def test_trouble_in_mid_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, says: str
+) -> None:
+    def fail(self: Runner) -> None:
+        raise error
+
+    monkeypatch.setattr(Runner, "run", fail)
+    found, _, err = command("run", written(MINIMAL))
+    assert found == code
+    assert says in err
+
+
+def test_missing_capability_is_usage(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "choose", lambda name, progress: (FakeBackend(capabilities=frozenset()), []))
+    code, _, err = command("run", written(MINIMAL + FAULT.replace("FAKES", FAKES)))
+    assert code == Exit.USAGE
+    assert "'cut'" in err and "process" in err
+
+
+def test_attack_and_size_from_the_command_line(command: Command, judged: dict[str, str]) -> None:
+    words = ("run", written(MINIMAL), "--attack", f"{FAKES}:FakeBehaviour", "--nodes", "7", "--time", "100ms", "--json")
+    _, out, _ = command(*words)
+    info = Run(Path(json.loads(out)["run"])).info
+    assert len(info.tribe) == 7
+    assert len(info.byzantine) == 2
+    assert info.faults[0].use.endswith(":FakeBehaviour")
+
+
+def test_check_judges_a_run_again(command: Command) -> None:
+    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
+    directory = json.loads(out)["run"]
+    code, out, _ = command("check", directory, "--json")
+    assert code == Exit.AS_EXPECTED
+    assert [(v["property"], v["status"]) for v in json.loads(out)["verdicts"]] == [("receipts", "PASS")]
+    code, out, _ = command("check", directory, "--checker", "receipts", "--checker", "censorship", "--json")
+    assert [v["property"] for v in json.loads(out)["verdicts"]] == ["receipts", "censorship"]
+    code, _, err = command("check", directory, "--checker", "recipts")
+    assert code == Exit.USAGE
+    assert "did you mean 'receipts'" in err
+
+
+def test_check_of_a_bare_history_knows_what_it_lacks(command: Command) -> None:
+    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
+    history = Path(json.loads(out)["run"]) / "history.jsonl"
+    Path("alone.jsonl").write_bytes(history.read_bytes())
+    code, out, _ = command("check", "alone.jsonl", "--checker", "fork", "--json")
+    assert code == Exit.INCONCLUSIVE
+    assert "is a history alone" in json.loads(out)["verdicts"][0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "trace.jsonl"])
+def test_truncated_records_are_refused(command: Command, name: str) -> None:
+    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
+    path = Path(json.loads(out)["run"]) / name
+    path.write_bytes(path.read_bytes()[:-5])
+    code, _, err = command("check", json.loads(out)["run"])
+    assert code == Exit.USAGE
+    assert name in err and "truncated" in err
+    if name == "history.jsonl":
+        assert command("export", str(path), "--edn")[0] == Exit.USAGE
+
+
+def test_report_and_export(command: Command, judged: dict[str, str]) -> None:
+    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
+    document = json.loads(out)
+    Path(document["report"]).unlink()
+    code, out, _ = command("report", document["run"], "--json")
+    assert code == 0
+    assert Path(json.loads(out)["report"]).is_file()
+    code, out, _ = command("export", document["run"], "--edn")
+    assert code == 0
+    assert len(out.splitlines()) == len(Run(Path(document["run"])).history)
+    assert out.startswith("{:index 0")
+
+
+@pytest.mark.parametrize("what", ["faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios"])
+def test_list(command: Command, what: str) -> None:
+    code, out, _ = command("list", what, "--json")
+    rows = json.loads(out)[what]
+    assert code == 0
+    assert rows
+    assert all(row["name"] and row["summary"] for row in rows), rows
+    assert rows[0]["name"] in command("list", what)[1]
+
+
+def test_the_suite_is_a_table_and_the_worst_code(
+    command: Command, judged: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text(MINIMAL.replace('"500ms"', '"100ms"'))
+    bad.write_text(BEYOND.replace('"500ms"', '"100ms"').replace("tiny", "broken"))
+    monkeypatch.setattr(shipped, "suite", lambda: [good, bad])
+    code, out, err = command("lab", "--json")
+    lines = json.loads(out)["lines"]
+    assert code == Exit.SURPRISE
+    assert [(line["scenario"], line["as_expected"]) for line in lines] == [("tiny", True), ("broken", False)]
+    assert lines[1]["claimed"] == "fork breaks; prefix hold (beyond the bound)"
+    assert lines[1]["observed"] == "3 PASS"
+    assert "[2/2] broken" in err
+    judged["fork"] = "FAIL"
+    code, out, _ = command("lab")
+    assert code == Exit.AS_EXPECTED
+    assert "as expected?" in out and "a note" in out
+
+
+def test_worst_of_a_suite() -> None:
+    def lines(*codes: Exit) -> list[suite.Line]:
+        return [suite.Line("s", "", "", None, "", "", code) for code in codes]
+
+    assert suite.worst(lines(Exit.AS_EXPECTED, Exit.INCONCLUSIVE)) is Exit.INCONCLUSIVE
+    assert suite.worst(lines(Exit.ENVIRONMENT, Exit.INCONCLUSIVE)) is Exit.ENVIRONMENT
+    assert suite.worst(lines(Exit.ENVIRONMENT, Exit.SURPRISE)) is Exit.SURPRISE
+    assert suite.worst([]) is Exit.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("ok", [True, False])
+def test_doctor(command: Command, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
+    check = doctor.Check("engine", ok, "what was found", "" if ok else "apt-get install docker.io")
+    monkeypatch.setattr(doctor, "examine", lambda fix, progress: doctor.Report((check,), ok))
+    monkeypatch.setattr(doctor, "clean", lambda progress: ["removed network x"])
+    code, out, _ = command("doctor", "--json")
+    assert code == (Exit.AS_EXPECTED if ok else Exit.ENVIRONMENT)
+    assert json.loads(out)["ok"] is ok
+    assert "engine" in command("doctor")[1]
+    assert json.loads(command("doctor", "--clean", "--json")[1]) == {"removed": ["removed network x"]}
+
+
+def test_leftovers_are_swept_before_anything_else(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sweep(progress: Any) -> list[str]:
+        progress("process 4711 ended")
+        return ["process 4711 ended"]
+
+    monkeypatch.setattr(clean, "sweep", sweep)
+    assert "left over from a killed run: process 4711 ended" in command("list", "faults")[2]
+
+
+def test_auto_falls_back_to_processes_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoEngine(FakeBackend):
+        def prepare(self, progress: Any) -> None:
+            raise MachineError("no Docker engine answers; apt-get install docker.io")
+
+    class Process(FakeBackend):
+        name = "process"
+
+    monkeypatch.setattr(select, "make", lambda name: NoEngine() if name == "docker" else Process())
+    said: list[str] = []
+    backend, notes = select.choose("auto", said.append)
+    assert backend.name == "process"
+    assert notes == said
+    assert "no Docker engine answers; apt-get install docker.io" in notes[0]
+    with pytest.raises(MachineError, match=r"apt-get install docker.io"):
+        select.choose("docker", said.append)
+    with pytest.raises(UsageError, match="did you mean 'docker'"):
+        select.choose("dokcer", said.append)
+
+
+def test_half_written_documents_are_never_seen(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(MachineError, match="cannot be written"):
+        rundir.write_json(tmp_path / "run.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

@@ -1,0 +1,102 @@
+"""Workloads: deterministic, well-formed, and true to what they promise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from harness import plugins
+from harness.genesis import Genesis, make_genesis, random_of
+from harness.outcome import UsageError
+from harness.workloads.duplicates import Duplicates
+from harness.workloads.list_append import ListAppend
+from harness.workloads.port import Task, World
+from harness.workloads.transfers import MORE_THAN_ANYBODY_HAS, Transfers
+from nodes.committee import list_shard
+from nodes.messages import Append, Read, Transfer
+from tests.unit.scenarios import changed
+
+
+@pytest.fixture(scope="module")
+def genesis() -> Genesis:
+    return make_genesis(changed("nodes = 4", "nodes = 10\nclans = 2"), 7)
+
+
+@pytest.fixture(scope="module")
+def world(genesis: Genesis) -> World:
+    return World.of(genesis)
+
+
+def tasks(workload: Any, genesis: Genesis, count: int = 200) -> list[tuple[int, Task]]:
+    """(clan of the sender, task) from eight senders in turn."""
+    wallets = [genesis.wallet(i) for i in range(8)]
+    return [(wallets[i % 8].clan, workload.next(wallets[i % 8], i // 8)) for i in range(count)]
+
+
+@pytest.mark.parametrize("name", sorted(plugins.registered("workloads")))
+def test_equal_seeds_give_equal_tasks(name: str, genesis: Genesis, world: World) -> None:
+    one = tasks(plugins.build("workloads", name, {}, world, random_of(1, "w")), genesis)
+    two = tasks(plugins.build("workloads", name, {}, world, random_of(1, "w")), genesis)
+    other = tasks(plugins.build("workloads", name, {}, world, random_of(2, "w")), genesis)
+    assert one == two
+    assert one != other
+
+
+def test_transfers_stay_in_the_senders_clan(genesis: Genesis, world: World) -> None:
+    found = tasks(Transfers(world, random_of(1, "w"), max_amount=5, overdraft=0.5), genesis)
+    amounts = Counter[int]()
+    for clan, task in found:
+        (transfer,) = task.operations
+        assert isinstance(transfer, Transfer)
+        assert genesis.committee.clan_of_key(transfer.to) == clan
+        assert task.value["to"] == transfer.to.hex() != task.value["from"]
+        amounts[transfer.amount] += 1
+    assert set(amounts) == {1, 2, 3, 4, 5, MORE_THAN_ANYBODY_HAS}
+
+
+def test_list_append_uses_own_lists_and_unique_values(genesis: Genesis, world: World) -> None:
+    values: list[int] = []
+    for clan, task in tasks(ListAppend(world, random_of(1, "w"), appends_per_key=3), genesis, 400):
+        assert 1 <= len(task.operations) == len(task.value) <= 3
+        for operation, mop in zip(task.operations, task.value, strict=True):
+            assert isinstance(operation, Append | Read)
+            assert genesis.committee.clan_of_key(list_shard(operation.key)) == clan
+            if isinstance(operation, Append):
+                assert mop == ["append", operation.key, operation.value]
+                values.append(operation.value)
+            else:
+                assert mop == ["r", operation.key, None]
+    assert len(set(values)) == len(values)
+
+
+def test_full_lists_make_room_for_fresh_ones(genesis: Genesis, world: World) -> None:
+    workload = ListAppend(world, random_of(1, "w"), keys=2, reads=0.0, appends_per_key=5)
+    counts = Counter(m[1] for _, task in tasks(workload, genesis) for m in task.value)
+    assert max(counts.values()) <= 5
+    assert len(counts) > 20
+
+
+def test_duplicates_go_through_every_gateway(genesis: Genesis, world: World) -> None:
+    for _, task in tasks(Duplicates(world, random_of(1, "w"), copies=3), genesis, 20):
+        assert task.gateways == ("g0", "g1")
+        assert task.copies == 3
+        assert task.value["gateways"] == ["g0", "g1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("transfers", {"max_amount": 0}, "max_amount"),
+        ("transfers", {"overdraft": 2}, "overdraft"),
+        ("transfers", {"amount": 2}, "unknown parameter amount"),
+        ("list-append", {"keys": 0}, "keys"),
+        ("list-append", {"reads": "half"}, "reads"),
+        ("duplicates", {"copies": True}, "copies"),
+        ("transfer", {}, "did you mean 'transfers'"),
+    ],
+)
+def test_bad_options_are_refused(name: str, options: dict[str, Any], says: str, world: World) -> None:
+    with pytest.raises(UsageError, match=says):
+        plugins.build("workloads", name, options, world, random_of(1, "w"))
