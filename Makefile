@@ -39,9 +39,10 @@ live: setup
 	$(BIN)/python -m pytest -q -m live
 
 # Re-resolve the locks (needs `uv`); never names a registry.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o harness/locks/lab.txt
-	printf 'msgspec\nPyNaCl\nstarlette\nuvicorn\n' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -c harness/locks/lab.txt -o harness/locks/node.txt
+	$(LOCK) --extra dev pyproject.toml -o harness/locks/lab.txt
+	printf 'msgspec\nPyNaCl\nstarlette\nuvicorn\n' | $(LOCK) - -c harness/locks/lab.txt -o harness/locks/node.txt
 
 clean:
 	-@$(BIN)/moonquake doctor --clean

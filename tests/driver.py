@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -61,7 +62,7 @@ def small_config(
         beacon="00" * 32,
         tribe=tuple(Member(x, signer_of(x).public_key.hex()) for x in names),
         gateways=tuple(Member(x, signer_of(x).public_key.hex()) for x in gates),
-        clans=tuple(tuple(names[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)),
+        clans=tuple(tuple(names[a:b]) for a, b in pairwise(bounds)),
         accounts=tuple(Account(signer_of(f"acct{i}").public_key.hex(), 1000) for i in range(accounts)),
         leaders=leaders or LeaderSchedule(kind="round-robin"),
         parameters=Parameters(**parameters),
@@ -75,8 +76,8 @@ def domain_of(config: ClusterConfig) -> Domain:
 class Driver:
     """Steps nodes on a virtual clock. `delay(src, dst, message)` gives ns, or None to lose the message.
 
-    Attributes: `trace` [(time, node, event, fields)], `logs` node -> durable records, `replies` [(node, request, value)],
-    `unrouted` notices that reached the outside (a core driven alone), as (time, node, notice).
+    Attributes: `trace` [(time, node, event, fields)], `logs` node -> durable records, `replies`
+    [(node, request, value)], `unrouted` notices that reached the outside (a core driven alone), [(time, node, notice)].
     """
 
     def __init__(
