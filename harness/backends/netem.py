@@ -9,6 +9,8 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from faults.port import Shape
 from harness.backends.packets import Pair
 from harness.backends.port import MachineError
@@ -44,6 +46,12 @@ def class_text(port: str, number: int, source: str, leaf: str) -> list[str]:
     ]
 
 
+def leaf_drops(text: str) -> dict[str, int]:
+    """Leaf handle -> packets dropped, out of what `tc -j -s qdisc show` printed."""
+    found = msgspec.json.decode(text or "[]")
+    return {str(q["handle"]): int(q.get("drops", 0)) for q in found if str(q.get("parent", "")).startswith("1:")}
+
+
 class NetemShaper:
     """See `packet_layer.Shaper`. `ports` gives the bridge port of each address at this moment."""
 
@@ -71,8 +79,16 @@ class NetemShaper:
         """tc would have refused."""
 
     def lost(self) -> Mapping[Pair, int]:
-        """netem counts drops per leaf, in `tc -s qdisc`, loss and overflow together."""
-        return {}
+        """netem's drops per leaf, loss and overflow together; those of a port that is gone are forgotten."""
+        ports = self._ports()
+        sources = {f"{number:x}:": source for source, number in self._numbers.items()}
+        lost: dict[Pair, int] = {}
+        for target, port in ports.items():
+            if port in self._classes:
+                for handle, drops in leaf_drops(_show(port)).items():
+                    if handle in sources and drops:
+                        lost[sources[handle], target] = drops
+        return lost
 
     def close(self) -> None:
         """The ports go with their containers."""
@@ -100,6 +116,11 @@ class NetemShaper:
             lines += class_text(port, number, source, self._leaf(shape))
             self._classes[port].add(source)
         return lines
+
+
+def _show(port: str) -> str:
+    command = [find_tool("tc") or "tc", "-j", "-s", "qdisc", "show", "dev", port]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def _tc(lines: list[str]) -> None:

@@ -16,6 +16,7 @@ from faults.port import Capability, Shape
 from harness.backends.docker import DockerBackend, DockerCluster
 from harness.backends.docker_links import PacketLinks
 from harness.backends.features import probe
+from harness.backends.netem import NetemShaper
 from harness.backends.nft import Nft
 from harness.backends.port import ClusterSpec
 from harness.provision.engine import find_engine
@@ -132,6 +133,22 @@ async def test_base_delay_extra_delay_and_loss(docker_backend: DockerBackend, tm
         await cluster.unshape([link])
         await grows(cluster)
         assert cluster.layer == probe().layer
+
+
+async def test_the_netem_layers_classes_tell_senders_apart(cluster: DockerCluster) -> None:
+    """With tbf in netem's place, which this kernel may lack: a narrow leaf drops, and only for its own link."""
+    ports = cluster._ports()
+    shaper = NetemShaper(lambda: ports, leaf=lambda _: "tbf rate 8kbit burst 1600 latency 10ms")
+    n0, n1 = cluster._addresses["n0"], cluster._addresses["n1"]
+    shaper.shape({(n0, n1): Shape(rate_kbit=8)})
+
+    async def drops() -> bool:
+        return shaper.lost().get((n0, n1), 0) > 0
+
+    await until(cluster, drops, "the narrow leaf drops")
+    shaper.shape({(n0, n1): Shape(rate_kbit=4)})  # an existing class is changed in place
+    assert set(shaper.lost()) == {(n0, n1)}
+    await grows(cluster, "n2")
 
 
 async def test_kill_and_start_keep_the_disk_and_wipe_loses_it(cluster: DockerCluster, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from faults.port import Shape
 from harness.backends import netem
-from harness.backends.netem import NetemShaper, class_text, leaf_text
+from harness.backends.netem import NetemShaper, class_text, leaf_drops, leaf_text
 
 A, B, C = "198.18.0.2", "198.18.0.3", "198.18.0.4"
 
@@ -40,6 +40,13 @@ def test_first_add_then_change_and_again_from_scratch_for_a_new_port(monkeypatch
     shaper.refresh()
     assert batches[2][0] == "qdisc replace dev veth9 root handle 1: htb default 0"
     assert len(batches[2]) == 4 and "src 198.18.0.4/32" in batches[2][3]
+
+
+def test_drops_per_leaf() -> None:
+    text = """[{"kind":"htb","handle":"1:","root":true,"drops":9},
+      {"kind":"netem","handle":"2:","parent":"1:2","drops":4},{"kind":"netem","handle":"a:","parent":"1:a","drops":0}]"""
+    assert leaf_drops(text) == {"2:": 4, "a:": 0}
+    assert leaf_drops("") == {}
 
 
 def test_a_node_that_is_down_has_no_port_and_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
