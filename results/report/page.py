@@ -115,7 +115,9 @@ def _receipt_rows(run: Run) -> list[dict[str, str]]:
         for receipt in window["receipts"] or [{}]:
             bit, healed = bool(receipt.get("bit")), receipt.get("heal_verified")
             heal = "" if healed is None else ("heal verified. " if healed else "heal NOT verified. ")
-            counts = [receipt.get(key) for key in ("matched", "changed", "dropped", "injected")]
+            counted = ("matched", "changed", "dropped", "injected")
+            fault = window["kind"] == "fault"  # there `injected` is a time, not a count
+            counts = [None if fault and key == "injected" else receipt.get(key) for key in counted]
             rows.append(
                 {
                     "use": str(window["use"]),
@@ -197,10 +199,15 @@ def _targets(value: Sequence[str]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"
+    if isinstance(value, dict) and "p50" in value:
+        return f"p50 {_short(value['p50'])}, p99 {_short(value['p99'])}, max {_short(value['max'])} (N={value['n']})"
     if isinstance(value, dict):
-        return _cut("{" + ", ".join(f"{_words(str(k))} {_short(v)}" for k, v in value.items()) + "}", _MAX_VALUE_CHARS)
-    text = ", ".join(_short(v) for v in value) if isinstance(value, list | tuple) else str(value)
+        text = ", ".join(f"{_words(str(k))} {_short(v)}" for k, v in value.items()) or "none"
+    elif isinstance(value, list | tuple):
+        text = ", ".join(_short(v) for v in value) or "none"
+    else:
+        text = f"{value:,}" if type(value) is int else str(value)
     return _cut(text, _MAX_VALUE_CHARS)
 
 
