@@ -36,15 +36,20 @@ class Acknowledged(Judge):
             examined += known
             unjudged += not known
             anomalies += found
+        oks = 0
         for operation in finished(index.history):
+            oks += operation.type == "ok"
             if operation.type != "ok" or operation.gateway in index.info.byzantine:
                 continue
             found, known = _client(operation, replay)
             examined += known
             unjudged += not known
             anomalies += found
-        measures: dict[str, Any] = {"unjudged": unjudged, **replay.where_it_stopped()}
+        clients = sum(operation.type == "invoke" for operation in index.history)
+        measures: dict[str, Any] = {"unjudged": unjudged, "clients_told_ok": oks, **replay.where_it_stopped()}
         doubts = []
+        if not oks and index.info.target == "supra":
+            doubts.append(f"of {clients} client operations none ended ok: nothing was acknowledged to anybody")
         if unjudged and not examined:
             doubts.append("every acknowledgement lies above the height up to which the order can be executed again")
         return conclude(self.property, examined, anomalies, measures, "nothing was acknowledged", doubts)

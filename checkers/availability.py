@@ -16,9 +16,10 @@ from results.verdict import Anomaly, Verdict
 class Availability(Judge):
     """Every finalised batch is held by every never-faulty honest member of its clan by the end of the run.
 
-    Anomalies: lost-batch, undersigned-certificate (not M distinct valid votes of the clan), corrupt-body (an honest
-    node executed bytes that are not the batch). Excluded and counted: void batches (their slot was taken), and missing
-    bodies of batches finalised, or networks healed, less than retrieve_ms before the end. Examined: (batch, member).
+    Anomalies: lost-batch, undersigned-certificate (not M distinct valid votes of the clan), uncertified-batch (final,
+    but never certified), corrupt-body (an honest node executed bytes that are not the batch). Excluded and counted:
+    void batches (their slot was taken), and missing bodies of batches finalised, or networks healed, less than
+    retrieve_ms before the end. Examined: (batch, member).
     """
 
     property: ClassVar[str] = "availability"
@@ -28,6 +29,7 @@ class Availability(Judge):
         for event in index.bodies[1]:
             summary = f"{event['node']} executed a body that does not hash to its batch {short(event['batch'])}"
             anomalies.append(Anomaly("corrupt-body", summary, [record(event)]))
+        anomalies += _uncertified(index)
         held = _holders(index)
         grace = int(index.bounds.retrieve_ms * MS)
         late = pairs = 0
@@ -67,6 +69,22 @@ def _holders(index: Index) -> dict[str, dict[str, int]]:
         times = held.setdefault(event["batch"], {})
         times[event["node"]] = min(int(event["time"]), times.get(event["node"], int(event["time"])))
     return held
+
+
+def _uncertified(index: Index) -> list[Anomaly]:
+    """Blocks order certificates only (2.6): a batch in a final block was certified, and honest nodes saw it."""
+    certified = {event["batch"] for event in index.events("available")}
+    anomalies = []
+    for blocks in index.finals.values():
+        for final in blocks:
+            for batch in final.batches:
+                if certified and batch not in certified:
+                    summary = (
+                        f"{final.node} finalised batch {short(batch)} at height {final.height} without a certificate"
+                    )
+                    order = {"event": "finalise", "node": final.node, "time": final.time, "height": final.height}
+                    anomalies.append(Anomaly("uncertified-batch", summary, [{**order, "batch": batch}]))
+    return anomalies
 
 
 def _lost(index: Index, final: Final, batch: str, missing: list[str], holders: list[str]) -> Anomaly:

@@ -30,7 +30,7 @@ class FinalityBounds(Judge):
         seen = _phases(index)
         bound = int(index.bounds.exec_ms * MS)
         anomalies: list[Anomaly] = []
-        examined = pending = aborted = 0
+        examined = pending = aborted = executed = 0
         for (gateway, tx), phases in seen.items():
             accepted = phases.get("accepted")
             if accepted is None or (index.info.load_end and int(accepted["time"]) > index.info.load_end):
@@ -39,6 +39,7 @@ class FinalityBounds(Judge):
             start = max(int(accepted["time"]), index.info.heal)
             ended = phases.get("exec") or phases.get("aborted")
             aborted += "aborted" in phases
+            executed += "exec" in phases
             if ended is None and start + bound > index.end:
                 pending += 1
                 continue
@@ -59,6 +60,8 @@ class FinalityBounds(Judge):
             **_latencies(index, seen),
         }
         doubts = ["the run was interrupted before its bounds could pass"] if index.info.interrupted else []
+        if examined and not executed:
+            doubts.append("not one transaction was executed: all were aborted")
         return conclude(self.property, examined, anomalies, measures, "no accepted transaction could be judged", doubts)
 
 

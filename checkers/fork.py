@@ -11,12 +11,15 @@ from checkers.judge import Judge, conclude, record, short
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
+CONTENT = ("height", "view", "parent", "proposer", "timestamp_ms", "batches")  # bound by a block's hash
+
 
 class Fork(Judge):
     """No two honest nodes finalise different blocks at one height, and no view has certificates for two blocks.
 
     Anomalies: fork, payload-differs (one hash, two contents), two-certificates, invalid-certificate (accepted by an
-    honest node, but not Q distinct valid votes of the tribe). Examined: (node, height) pairs over all incarnations.
+    honest node, but not Q distinct valid votes of the tribe), unjustified (final, yet no honest node saw it certified
+    in its view). Examined: (node, height) pairs over all incarnations.
     """
 
     property: ClassVar[str] = "fork"
@@ -26,7 +29,9 @@ class Fork(Judge):
         nodes = sorted({node for node, _ in pairs})
         anomalies = _forks(index) + _contents(index)
         certificates, count, doubts = _certificates(index)
-        anomalies += certificates
+        anomalies += certificates + _timeouts(index)
+        if count:
+            anomalies += _unjustified(index)
         measures = {
             "nodes": len(nodes),
             "heights": len(index.finals),
@@ -59,13 +64,13 @@ def _contents(index: Index) -> list[Anomaly]:
     """A block hash must bind its height, view, parent and payload: equal at all honest nodes."""
     versions: dict[str, dict[tuple[object, ...], TraceEvent]] = {}
     for event in index.events("finalise"):
-        content = (event["height"], event["view"], event["parent"], *event["batches"])
+        content = tuple(str(event.get(name)) for name in CONTENT)
         versions.setdefault(event["block"], {}).setdefault(content, event)
     anomalies = []
     for block, contents in versions.items():
         if len(contents) > 1:
             first, other = list(contents.values())[:2]
-            differs = [name for name in ("height", "view", "parent", "batches") if first[name] != other[name]]
+            differs = [name for name in CONTENT if first.get(name) != other.get(name)]
             summary = (
                 f"block {short(block)} has one hash but another {' and '.join(differs)}"
                 f" at {other['node']} than at {first['node']}"
@@ -80,7 +85,7 @@ def _certificates(index: Index) -> tuple[list[Anomaly], int, list[str]]:
     quorum = tribe_quorum(len(tribe))
     distinct: dict[tuple[object, ...], TraceEvent] = {}
     for event in index.events("certify"):
-        if event["view"] > 0:  # the genesis certificate has no signers
+        if event["view"] > 0 or event["signers"]:  # the genesis certificate has no signers
             identity = (event["kind"], event["view"], event["block"], *event["signers"], *event["signatures"])
             distinct.setdefault(identity, event)
     anomalies: list[Anomaly] = []
@@ -108,6 +113,38 @@ def _certificates(index: Index) -> tuple[list[Anomaly], int, list[str]]:
             summary = f"view {view} has valid certificates for {told}; {', '.join(both)} signed both"
             anomalies.append(Anomaly("two-certificates", summary, [record(e) for e in blocks]))
     return anomalies, len(distinct), doubts
+
+
+def _unjustified(index: Index) -> list[Anomaly]:
+    """Every final block has a certificate: its child, or the commit votes for it, could not exist without."""
+    certified = {(event["block"], event["view"]) for event in index.events("certify")}
+    anomalies = []
+    for event in index.events("finalise"):
+        at = (event["block"], event["view"])
+        if at not in certified:
+            certified.add(at)  # told once
+            summary = (
+                f"{event['node']} finalised {short(event['block'])} at height {event['height']}, but no honest node"
+                f" saw a certificate for it in view {event['view']}"
+            )
+            anomalies.append(Anomaly("unjustified", summary, [record(event)]))
+    return anomalies
+
+
+def _timeouts(index: Index) -> list[Anomaly]:
+    """Timeout certificates are recorded without their signatures: the signers alone are counted."""
+    tribe = index.info.tribe
+    quorum = tribe_quorum(len(tribe))
+    anomalies = []
+    for event in index.events("timeout_certificate"):
+        voters = set(event["signers"]) & set(tribe)
+        if len(voters) < quorum or len(event["signers"]) != len(voters):
+            summary = (
+                f"{event['node']} accepted a timeout certificate of view {event['view']} signed by"
+                f" {', '.join(event['signers'])}: {quorum} different nodes of the tribe are needed"
+            )
+            anomalies.append(Anomaly("invalid-certificate", summary, [record(event)]))
+    return anomalies
 
 
 def _statement(index: Index, event: TraceEvent) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -70,14 +70,16 @@ class Index:
         self.honest = tuple(node for node in everyone if node not in corrupted)
         self._by_name: dict[str, list[TraceEvent]] = {}
         known = set(self.honest)
-        last = 0
-        for event in sorted(run.trace, key=lambda e: (int(e["time"]), e["node"])):  # stable: a node's own order stays
-            if event["node"] in known:
-                self._by_name.setdefault(event["event"], []).append(event)
-                last = max(last, int(event["time"]))
-        self.end = self.info.end or last
+        ordered = sorted(run.trace, key=lambda e: (int(e["time"]), e["node"]))  # stable: a node's own order stays
+        self.all_events = [event for event in ordered if event["node"] in known]  # of honest nodes and gateways
+        for event in self.all_events:
+            self._by_name.setdefault(event["event"], []).append(event)
+        self.end = self.info.end or max((int(event["time"]) for event in self.all_events), default=0)
+        heard = {event["node"] for event in self.all_events}
+        self.mute = tuple(node for node in self.honest if node not in heard)  # left no record: cannot be judged
         starts = Counter(event["node"] for event in self.events("start", "restart"))
         faulty |= {node for node in self.info.gateways if starts[node] > 1}  # run.json lists crashed tribe nodes only
+        faulty |= set(self.mute)
         self.steady = tuple(node for node in everyone if node not in faulty)  # never faulty in this run
 
     def events(self, *names: str) -> list[TraceEvent]:
@@ -85,7 +87,7 @@ class Index:
         return [event for name in names for event in self._by_name.get(name, ())]
 
     @property
-    def history(self) -> Iterable[Operation]:
+    def history(self) -> Sequence[Operation]:
         """Client and nemesis operations in file order."""
         return self._history.history
 

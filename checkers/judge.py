@@ -7,8 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+import msgspec
+
 from checkers.evidence import EvidenceError
 from checkers.index import Index, index_of
+from checkers.soundness import flaws
 from results.history import HistoryError
 from results.store import Run
 from results.verdict import Anomaly, Status, Verdict, judged
@@ -17,7 +20,10 @@ MOST_ANOMALIES = 25  # listed per verdict; the measure "anomalies" has the full 
 
 
 class Judge(ABC):
-    """Base of the checkers: `judge` sees the index of the run; whatever it raises becomes UNKNOWN."""
+    """Base of the checkers: `judge` sees the index of the run; whatever it raises becomes UNKNOWN.
+
+    So does a pass over records that are incomplete or contradict themselves (`soundness.flaws`).
+    """
 
     property: ClassVar[str] = ""
 
@@ -28,11 +34,28 @@ class Judge(ABC):
     def check(self, run: Run) -> Verdict:
         """The verdict; UNKNOWN with a reason for a run that cannot be read or judged."""
         try:
-            return self.judge(index_of(run))
+            index = index_of(run)
+            return tempered(self.judge(index), flaws(index))
         except (HistoryError, EvidenceError) as error:
             return Verdict(self.property, Status.UNKNOWN, 0, reason=str(error))
         except Exception:
             return crashed(self.property)
+
+
+def tempered(verdict: Verdict, flaws: Sequence[str]) -> Verdict:
+    """The verdict over flawed records: a pass becomes UNKNOWN, a violation stands, the flaws are told with both."""
+    if not flaws:
+        return verdict
+    measures = {**verdict.measures, "flaws_of_the_records": list(flaws[:MOST_ANOMALIES])}
+    if verdict.status is Status.FAIL:
+        return msgspec.structs.replace(verdict, measures=measures)
+    reason = listed([verdict.reason, *flaws] if verdict.reason else flaws)
+    return msgspec.structs.replace(verdict, status=Status.UNKNOWN, measures=measures, reason=reason)
+
+
+def listed(reasons: Sequence[str]) -> str:
+    """Reasons in one line, the first eight in full."""
+    return "; ".join(reasons[:8]) + (f"; and {len(reasons) - 8} more" if len(reasons) > 8 else "")
 
 
 def crashed(property: str) -> Verdict:
@@ -54,8 +77,7 @@ def conclude(
         return judged(property, examined, list(anomalies[:MOST_ANOMALIES]), measures)
     reasons = list(dict.fromkeys(doubts))
     if reasons:
-        shown = "; ".join(reasons[:8]) + (f"; and {len(reasons) - 8} more" if len(reasons) > 8 else "")
-        return Verdict(property, Status.UNKNOWN, examined, [], measures, reason=shown)
+        return Verdict(property, Status.UNKNOWN, examined, [], measures, reason=listed(reasons))
     return judged(property, examined, [], measures, nothing)
 
 

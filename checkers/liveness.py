@@ -8,10 +8,13 @@ from typing import Any, ClassVar
 
 from checkers.index import MS, Index
 from checkers.judge import Judge, conclude, record
+from checkers.soundness import starts
 from results.stats import quantile
 from results.stats import summary as figures
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
+
+LEADER_STOPPERS = ("crash", "disk-loss", "pause", "silent-leader")
 
 
 class Liveness(Judge):
@@ -38,7 +41,9 @@ class Liveness(Judge):
         for event in finals:
             if int(event["time"]) <= index.end:
                 by_node[event["node"]].append(event)
-        anomalies, recoveries, gaps, doubts = list(halts), [], [], _doubts(index)
+        anomalies, recoveries, gaps, doubts = list(halts), [], [], _doubts(index) + _pacemaker(index)
+        if not set(judged) & set(index.info.tribe):
+            doubts.append("no never-faulty node of the tribe is left to judge, only gateways")
         for node in judged:
             first = next((e for e in by_node[node] if e["block"] in new and int(e["time"]) >= start), None)
             if first is None:
@@ -88,6 +93,19 @@ def _doubts(index: Index) -> list[str]:
     return doubts
 
 
+def _pacemaker(index: Index) -> list[str]:
+    """Where leaders were stopped, a view must have ended by a time-out; else its repair was never exercised."""
+    stopped = [f for f in index.info.faults if f.use in LEADER_STOPPERS and set(f.targets) & set(index.info.tribe)]
+    if not stopped or index.info.target != "supra":
+        return []
+    begin = min(fault.start for fault in stopped)
+    signs = [*index.events("timeout", "timeout_certificate"), *index.events("enter")]
+    if any(int(e["time"]) >= begin and (e["event"] != "enter" or e["via"] == "timeout") for e in signs):
+        return []
+    names = ", ".join(sorted({fault.use for fault in stopped}))
+    return [f"{names} stopped nodes that lead, yet no honest node ever timed out: the pacemaker was not exercised"]
+
+
 def _new_blocks(index: Index, start: int) -> set[str]:
     """Blocks surely proposed at or after `start`: by their honest proposer's record, or because their parent was."""
     new = {event["block"] for event in index.events("propose") if int(event["time"]) >= start}
@@ -132,20 +150,12 @@ def _slow(node: str, first: TraceEvent, start: int, bound: int) -> Anomaly:
 
 
 def _crash_loops(index: Index) -> list[Anomaly]:
-    """A node that starts more often than it was scheduled to: once, and once (or `times`) per fault aimed at it."""
-    starts: dict[str, list[TraceEvent]] = {}
-    for event in index.events("start", "restart"):
-        starts.setdefault(event["node"], []).append(event)
-    killed = {*index.info.crashed, *index.info.amnesiac, *index.info.gateways}
+    """A node that starts more often than it was scheduled to."""
     anomalies = []
-    for node in sorted(starts):
-        scheduled = 1
-        if node in killed:
-            aimed = [f for f in index.info.faults if f.kind == "fault" and (node in f.targets or not f.targets)]
-            scheduled += sum(max(1, int(fault.parameters.get("times", 1))) for fault in aimed)
-        if len(starts[node]) > scheduled:
-            summary = f"{node} started {len(starts[node])} times where {scheduled} were scheduled: it keeps crashing"
-            anomalies.append(Anomaly("crash-loop", summary, [record(event) for event in starts[node][-4:]]))
+    for node, (seen, scheduled) in starts(index).items():
+        if len(seen) > scheduled:
+            summary = f"{node} started {len(seen)} times where {scheduled} were scheduled: it keeps crashing"
+            anomalies.append(Anomaly("crash-loop", summary, [record(event) for event in seen[-4:]]))
     return anomalies
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from checkers.index import Index
+from checkers.corroboration import contradictions, network
+from checkers.index import MS, Index
 from checkers.judge import Judge, conclude
 from results.history import Operation
 from results.store import FaultInfo
@@ -14,8 +15,9 @@ from results.verdict import Verdict
 class Receipts(Judge):
     """Every declared fault and behaviour was injected, had an effect while the load ran, and its heal was verified.
 
-    Never FAIL: a fault that did not bite makes the run UNKNOWN, with the reasons. Without declared faults, nodes that
-    finalised are examined and no nemesis operation may appear. Examined: faults and behaviours with a receipt.
+    Never FAIL: a fault that did not bite, a corrupted node that never had an occasion, and a receipt that honest nodes'
+    records refute make the run UNKNOWN, with the reasons. Without declared faults, nodes that finalised are examined
+    and no nemesis operation may appear. Examined: faults and behaviours with a receipt.
     """
 
     property: ClassVar[str] = "receipts"
@@ -28,18 +30,22 @@ class Receipts(Judge):
                 kind = starts if operation.f == "start" else stops
                 kind.setdefault(operation.value["id"], []).append(operation)
         last = max((int(event["time"]) for event in index.events("finalise")), default=0)
+        measured, slow = network(index)
         if not index.info.faults:
             undeclared = [f"nemesis operation {number} is not declared in run.json" for number in sorted(starts)]
             nodes = len({event["node"] for event in index.events("finalise")})
             nothing = "no fault was declared and no honest node finalised a block"
-            return conclude(self.property, nodes, [], {"faults": 0}, nothing, undeclared)
-        reasons: list[str] = []
-        measures: dict[str, Any] = {}
+            doubts = [*undeclared, *([slow] if slow else [])]
+            return conclude(self.property, nodes, [], {"faults": 0, **measured}, nothing, doubts)
+        measures: dict[str, Any] = {**measured}
+        reasons = [slow] if slow else []
         for fault in index.info.faults:
             found = _reasons(index, fault, starts.get(fault.id, []), stops.get(fault.id, []), last)
             name = f"{fault.kind} {fault.id} ({fault.use})"
             measures[name] = _totals(stops.get(fault.id, []))
             reasons += [f"{name}: {reason}" for reason in found]
+        unknown = sorted((starts.keys() | stops.keys()) - {fault.id for fault in index.info.faults})
+        reasons += [f"nemesis operation {number} is not declared in run.json" for number in unknown]
         if index.info.interrupted:
             reasons.append("the run was interrupted: receipts may be missing")
         return conclude(self.property, len(index.info.faults), [], measures, "no fault was declared", reasons)
@@ -74,12 +80,41 @@ def _reasons(index: Index, fault: FaultInfo, starts: list[Operation], stops: lis
     if fault.kind == "fault" and not all(receipt.get("heal_verified") is True for receipt in receipts):
         reasons.append("its heal was not verified")
     begin = min(start.time for start in starts)
-    if fault.kind == "behaviour":  # all are recorded when the load starts; their windows open later
-        begin = max(begin, fault.start)
+    opened = begin
+    if fault.kind == "behaviour":  # all are recorded when the load starts; their windows may open before or later
+        begin, opened = max(begin, fault.start), fault.start
+        reasons += _idle(fault, stops)
     end = max(stop.time for stop in stops)
     load_end = index.info.load_end or index.end
     if begin >= load_end or end <= index.info.load_start:
         reasons.append("it was active only outside the load")
     if begin >= last:
         reasons.append("it began after the last finalisation of an honest node")
+    closed = min(end, fault.stop or end, load_end)
+    if fault.kind == "fault":
+        reasons += _window(index, fault, receipts, (begin, closed))
+    return reasons + contradictions(index, fault, (opened, closed))
+
+
+def _idle(fault: FaultInfo, stops: list[Operation]) -> list[str]:
+    """Corrupted nodes that never had an occasion: then fewer misbehaved than were declared."""
+    acted = {
+        stop.value.get("node")
+        for stop in stops
+        if any(int(stop.value["receipt"].get(name, 0)) for name in ("matched", "changed", "dropped", "injected"))
+    }
+    idle = [node for node in fault.targets if node not in acted]
+    return [f"{', '.join(idle)} never had an occasion to misbehave"] if idle else []
+
+
+def _window(index: Index, fault: FaultInfo, receipts: list[dict[str, Any]], active: tuple[int, int]) -> list[str]:
+    """Was it active for most of its window, did it count an effect, and was the heal before the run's own?"""
+    reasons = []
+    declared = min(fault.stop, index.info.load_end or fault.stop) - fault.start
+    if active[1] - active[0] < declared / 2:
+        reasons.append(f"it was active for {(active[1] - active[0]) / MS:.0f} of {declared / MS:.0f} ms")
+    if not any(int(receipt.get("changed", 0)) + int(receipt.get("dropped", 0)) for receipt in receipts):
+        reasons.append("it counts nothing that it changed or dropped")
+    if max(int(receipt.get("healed", 0)) for receipt in receipts) > index.info.heal:
+        reasons.append("it was healed after the time that run.json gives as the heal")
     return reasons

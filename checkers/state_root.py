@@ -52,6 +52,9 @@ class StateRoot(Judge):
             "certificates_above_replay": above,
             **replay.where_it_stopped(),
         }
+        bare = sorted({clan for clan, _ in replay.outcomes} - {clan for clan, _ in examined})
+        if examined and bare:
+            doubts.append(f"no state certificate of clan {', '.join(map(str, bare))} could be examined")
         if examined and not applied:
             doubts.append("no transaction was applied at any certified height: equal roots of nothing prove nothing")
         return conclude(self.property, len(examined), anomalies, measures, "no state certificate to examine", doubts)

@@ -6,7 +6,7 @@ named groups do not hear each other and a node in no group hears everybody. Prim
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, ClassVar, cast
@@ -51,6 +51,8 @@ class Partition:
         receipt = Receipt(self.name, tuple(f"{a}>{b}" for a, b in links), cluster.layer, cluster.now())
         receipt.matched = len(links)
         book = book_of(cluster)
+        ever = await cluster.counters()
+        dead = [link for link in links if ever.get(link, LinkCount()).received == 0]
         await cluster.cut(links)
         book.cuts.update(links)
         healed = False
@@ -58,7 +60,7 @@ class Partition:
             await cluster.sleep(self._settle_s)  # what was in flight arrives; from here on nothing may
             before = await cluster.counters()
             yield receipt
-            _judge(receipt, between(before, await cluster.counters(), links))
+            _judge(receipt, between(before, await cluster.counters(), links), dead)
             healed = True
         finally:
             book.cuts.subtract(links)
@@ -97,13 +99,16 @@ class Partition:
             receipt.evidence += f"; {len(held)} links are still held by another fault, which answers for them"
 
 
-def _judge(receipt: Receipt, window: Mapping[Link, LinkCount]) -> None:
-    """It bit if messages were tried on a cut link, or packets refused, and none arrived on any."""
+def _judge(receipt: Receipt, window: Mapping[Link, LinkCount], dead: Sequence[Link]) -> None:
+    """It bit if messages were tried on a cut link that had worked before, or packets refused, and none arrived."""
     leaks = [link for link, m in window.items() if m.received > 0]
-    held = [link for link, m in window.items() if m.received == 0 and (m.sent > 0 or m.dropped > 0)]
+    used = [link for link, m in window.items() if m.received == 0 and (m.sent > 0 or m.dropped > 0)]
+    held = [link for link in used if link not in dead]
     receipt.dropped = sum(m.dropped for m in window.values()) or sum(window[link].sent for link in held)
     receipt.bit = bool(held) and not leaks
     tried = sum(m.sent for m in window.values())
     receipt.evidence = f"{tried} messages tried on {len(window)} cut links, none arrived on {len(held)} that were used"
+    if dead:
+        receipt.evidence += f"; nothing had ever arrived on {named(dead)} before the cut either"
     if leaks:
         receipt.evidence += f"; but messages did arrive on {named(leaks)}: the cut leaked"

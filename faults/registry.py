@@ -56,7 +56,8 @@ def find(group: str, use: str) -> type:
 
 
 def construct(kind: type, use: str, parameters: Mapping[str, Any]) -> Any:
-    """`kind(**parameters)`. Raises ValueError naming an unknown or missing parameter and those that exist."""
+    """`kind(**parameters)`. Raises ValueError naming an unknown or missing parameter and those that exist, or what the
+    constructor itself says; AttackFileError when the constructor of a reviewer's class has a mistake."""
     allowed = inspect.signature(kind).parameters
     named = [p.name for p in allowed.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     free = any(p.kind is p.VAR_KEYWORD for p in allowed.values())
@@ -71,6 +72,9 @@ def construct(kind: type, use: str, parameters: Mapping[str, Any]) -> Any:
         return kind(**parameters)
     except ValueError as error:
         raise ValueError(f"{use}: {error}") from error
+    except Exception as error:
+        path, colon, _ = use.rpartition(":")
+        raise AttackFileError(explain(Path(path), error) if colon else f"{use}: {error!r}") from error
 
 
 def load_fault(use: str, parameters: Mapping[str, Any]) -> Fault:
@@ -88,17 +92,15 @@ def summary(kind: type) -> str:
 def _from_file(path: Path, name: str) -> type:
     if not path.is_file():
         raise AttackFileError(f"{path}: no such file; give PATH/TO/FILE.py:Class")
-    spec = importlib.util.spec_from_file_location(f"moonquake_attack_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"moonquake_attack_{path.stem}", path.resolve())
     if spec is None or spec.loader is None:
         raise AttackFileError(f"{path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise AttackFileError(f"{path}:{error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
-    except Exception as error:
-        raise AttackFileError(f"{blame(path, error)}\n{traceback.format_exc()}") from error
+    except (Exception, SystemExit) as error:
+        raise AttackFileError(explain(path, error)) from error
     found = getattr(module, name, None)
     if not isinstance(found, type):
         classes = sorted(
@@ -108,7 +110,12 @@ def _from_file(path: Path, name: str) -> type:
     return found
 
 
-def blame(path: Path, error: BaseException) -> str:
-    """ "file:line: Error: text" with the last line of the reviewer's own file that was running."""
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path and f.lineno]
-    return f"{path}:{lines[-1] if lines else 1}: {type(error).__name__}: {error}"
+def explain(path: Path, error: BaseException) -> str:
+    """ "file:line: Error: text" with the last line of the reviewer's own file that was running; below, the traceback
+    from that file on."""
+    report = traceback.TracebackException.from_exception(error)
+    own = [i for i, frame in enumerate(report.stack) if Path(frame.filename) == path.resolve()]
+    line = report.stack[own[-1]].lineno if own else getattr(error, "lineno", 1)  # a SyntaxError has no frame of its own
+    report.stack = traceback.StackSummary.from_list(report.stack[own[0] :] if own else [])
+    text = "".join(report.format()).rstrip()
+    return f"{path}:{line}: {type(error).__name__}: {getattr(error, 'msg', error)}\n{text}"

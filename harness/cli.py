@@ -6,12 +6,16 @@ command prints one JSON document on standard output and nothing else there; prog
 
 from __future__ import annotations
 
+import contextlib
+import json as json_module
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import msgspec
 import typer
@@ -21,7 +25,7 @@ from harness import commands, judging, listing, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.expectations import as_expected, exit_code
-from harness.interruption import Interrupted
+from harness.interruption import SIGNALS, Interrupted
 from harness.outcome import Exit, RecordingError, UsageError
 from results.history import HistoryError
 from results.verdict import Status
@@ -41,6 +45,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="one JSON document on s
 RunsOption = Annotated[Path, typer.Option("--runs", help="where run directories are made")]
 RUNS = Path("runs")
 SIGINT_EXIT = 130
+_standard_output: ContextVar[TextIO] = ContextVar("standard output", default=sys.stdout)
 
 
 @app.command()
@@ -54,15 +59,12 @@ def lab(
     total = len(plans)
     _say(f"the default suite: {total} scenarios on backend {chosen.name}, about {total * 28 // 60 + 1} minutes")
     lines: list[suite.Line] = []
-
-    def done(line: suite.Line) -> None:
-        lines.append(line)
-        answer = screen.ANSWERS[line.expected]
-        _say(f"[{len(lines)}/{total}] {line.scenario}: {line.observed} - as expected? {answer}")
-
     try:
         with screen.live(_err) as observer:
-            suite.run_suite(plans, chosen, runs, notes, observer, done)
+            for line in suite.run_suite(plans, chosen, runs, notes, observer):
+                lines.append(line)
+                answer = screen.ANSWERS[line.expected]
+                _say(f"[{len(lines)}/{total}] {line.scenario}: {line.observed} - as expected? {answer}")
     except Interrupted:
         screen.suite(_err, lines)
         raise
@@ -72,7 +74,7 @@ def lab(
     else:
         screen.suite(_out, lines)
         for note in notes:
-            _out.print(f"note: {note}", markup=False, highlight=False)
+            _plain(f"note: {note}")
     return code
 
 
@@ -99,6 +101,8 @@ def run(
         screen.verdicts(_out, judged.verdicts)
         answer = screen.ANSWERS[judged.expected]
         _plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
+        for note in judged.notes:
+            _plain(f"note: {note}")
         _plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
     return exit_code(judged.expected)
 
@@ -113,6 +117,8 @@ def check(
     _sweep()
     opened = judging.open_run(run_dir)
     verdicts = judging.judge(opened, judging.checker_names(opened, checker or ()))
+    if not checker:
+        judging.keep(opened, verdicts, _say)
     if json:
         _document({"verdicts": msgspec.to_builtins(verdicts)})
     else:
@@ -145,6 +151,7 @@ def report(run_dir: Annotated[Path, typer.Argument(help="a run directory")], jso
     _sweep()
     if not run_dir.is_dir():
         raise UsageError(f"{run_dir}: is not a run directory; the newest one is runs/latest")
+    judging.readable(run_dir)
     path = judging.write_report(run_dir)
     if json:
         _document({"report": str(path)})
@@ -202,9 +209,14 @@ def export(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and ends the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:  # the process is ours
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as good as Ctrl-C, in a run and outside
     code, message = _guarded(words)
+    if arguments is None:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # ending already: a second Ctrl-C must not tear the last words
     if message:
-        _err.print(f"moonquake: {message}", markup=False, highlight=False, soft_wrap=True, style="red")
+        _err.print(_printable(f"moonquake: {message}"), markup=False, highlight=False, soft_wrap=True, style="red")
         if "--json" in words:
             _document({"error": message, "exit": int(code)})
     sys.exit(int(code))
@@ -212,8 +224,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _guarded(words: list[str]) -> tuple[int, str]:
     """(exit code, message for a person); the message is empty when the command has said everything itself."""
+    # With --json nothing but the document may reach standard output, whatever a plug-in prints there.
+    aside = contextlib.redirect_stdout(sys.stderr) if "--json" in words else contextlib.nullcontext()
+    _standard_output.set(sys.stdout)
     try:
-        result = typer.main.get_command(app).main(words, prog_name="moonquake", standalone_mode=False)
+        with aside:
+            result = typer.main.get_command(app).main(words, prog_name="moonquake", standalone_mode=False)
         if result == SIGINT_EXIT:  # the parser's own answer to Ctrl-C outside a run
             raise KeyboardInterrupt
         return int(result or 0), ""
@@ -230,10 +246,13 @@ def _guarded(words: list[str]) -> tuple[int, str]:
         return Exit.AS_EXPECTED, ""
     except typer.Abort:
         return Exit.INCONCLUSIVE, "aborted"
+    except OSError as error:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return Exit.ENVIRONMENT, f"{where}{error.strerror or error}; is there room on the disk, and may we write there?"
     except Exception as error:
         text = getattr(error, "format_message", None)  # a mistake on the command line, as the parser words it
         if text is not None:
-            return Exit.USAGE, f"{text()} (moonquake --help)"
+            return Exit.USAGE, f"{text()} (moonquake --help)".removeprefix(" ")
         _err.print(traceback.format_exc(), markup=False, highlight=False)
         return Exit.INCONCLUSIVE, f"a bug of the harness, which proves nothing about the target: {error!r}"
 
@@ -246,15 +265,24 @@ def _sweep() -> list[str]:
 
 
 def _say(text: str) -> None:
-    _err.print(text, markup=False, highlight=False)
+    _err.print(_printable(text), markup=False, highlight=False)
 
 
 def _plain(text: str) -> None:
-    _out.print(text, markup=False, highlight=False, soft_wrap=True)
+    screen.plain(_out, _printable(text))
+
+
+def _printable(text: str) -> str:
+    """With the bytes of file names that are not UTF-8 written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _document(value: Any) -> None:
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # the name of a file that is not UTF-8; JSON's escapes can say it
+        text = json_module.dumps(msgspec.to_builtins(value))
+    _standard_output.get().write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -25,17 +25,21 @@ EXPIRY_MS = 86_400_000  # a day of run time: fixed, so that a seed gives the sam
 
 
 class Clock(Protocol):
-    """The run's clock."""
+    """The run's clock, as `faults.port.Cluster` has it."""
 
-    def now(self) -> int: ...
+    def now(self) -> int:
+        """Nanoseconds since the start of the run."""
+        ...
 
-    async def sleep(self, seconds: float) -> None: ...
+    async def sleep(self, seconds: float) -> None:
+        """Wait on this clock."""
+        ...
 
 
 class Answer(msgspec.Struct, frozen=True):
     """How an operation ended. `advances`: the account's sequence number was used up."""
 
-    kind: str  # ok | fail | info
+    kind: Literal["ok", "fail", "info"]
     error: str = ""
     phase: str = ""
     phases: dict[str, int] = {}
@@ -66,36 +70,40 @@ class GatewayClient:
         """Submit through each gateway `copies` times and wait for the end of it, or for `timeout_s`."""
         deadline = self._clock.now() + int(timeout_s * 1e9)
         data, tx = encode(transaction), tx_id(transaction).hex()
-        errors = await asyncio.gather(*(self._submit(g, data, deadline) for _ in range(copies) for g in gateways))
         order = gateways * copies
-        accepted = [g for g, error in zip(order, errors, strict=True) if error is None]
-        if not accepted:
-            unknown = next((e for e in errors if e is not None and e.startswith("?")), None)
-            if unknown is not None:
-                return Answer("info", unknown[1:])
-            return Answer("fail", errors[0] or "refused", advances=False)
-        answer = await self._wait(accepted[0], tx, data, deadline)
+        failures = await asyncio.gather(*(self._submit(g, data, deadline) for g in order))
+        accepted = next((g for g, failure in zip(order, failures, strict=True) if failure is None), None)
+        if accepted is None:
+            refusals = [failure for failure in failures if failure is not None]
+            # One submission that may have arrived leaves the whole operation open.
+            return next((refusal for refusal in refusals if refusal.kind == "info"), refusals[0])
+        answer = await self._wait(accepted, tx, data, deadline)
         if copies > 1 and answer.kind == "ok":
             await asyncio.gather(*(self._submit(g, data, deadline) for g in gateways))  # once more, after the effect
         return answer
 
-    async def _submit(self, gateway: str, data: bytes, deadline: int) -> str | None:
-        """None if accepted; else why not, with a leading "?" when it may have arrived nevertheless."""
+    async def _submit(self, gateway: str, data: bytes, deadline: int) -> Answer | None:
+        """None if accepted; else fail when it certainly was not, info when it may have been."""
         doubt = ""
         while True:
             try:
                 code, reply = await self._http.request("POST", self._urls[gateway], "/transactions", data)
                 if code < 500:
                     body = _body(reply)
-                    return None if body.get("accepted") else f"refused by {gateway}: {body.get('error') or code}"
+                    if body.get("accepted"):
+                        return None
+                    refusal = f"refused by {gateway}: {body.get('error') or code}"
+                    if doubt:  # an earlier attempt may be what it is refused for
+                        return Answer("info", f"{doubt}; then {refusal}")
+                    return Answer("fail", refusal, advances=False)
                 doubt = f"{gateway} answered {code}"
             except NeverSentError as error:
                 if not doubt:
-                    return f"never sent: {gateway} does not answer: {error}"
+                    return Answer("fail", f"never sent: {gateway} does not answer: {error}", advances=False)
             except UnansweredError as error:
                 doubt = f"{gateway} did not answer: {error}"
             if self._clock.now() >= deadline:
-                return "?" + doubt
+                return Answer("info", doubt)
             await self._clock.sleep(RETRY_S)
 
     async def _wait(self, gateway: str, tx: str, data: bytes, deadline: int) -> Answer:
@@ -186,19 +194,13 @@ class Load:
 
     async def _worker(self, client: GatewayClient) -> None:
         while not self._closing:
-            process, wallet = self._fresh()
-            await self._process(client, process, wallet)
+            self._next_process += 1
+            await self._process(client, self._next_process - 1)
 
-    def _fresh(self) -> tuple[int, Wallet]:
-        process, number = self._next_process, self._next_wallet
-        self._next_process += 1
-        self._next_wallet += 1
-        return process, self._genesis.wallet(number)
-
-    async def _process(self, client: GatewayClient, process: int, wallet: Wallet) -> None:
+    async def _process(self, client: GatewayClient, process: int) -> None:
         """One process number until it retires (an operation of unknown outcome) or the load ends."""
         names = tuple(self._gateways)
-        seq, own = 0, names[process % len(names)]
+        wallet, seq, own = self._fresh_wallet(), 0, names[process % len(names)]
         while await self._turn():
             task = self._workload.next(wallet, seq)
             transaction = self._sign(wallet, seq, task)
@@ -244,9 +246,8 @@ class Load:
 
     def _conclude(self, process: int, task: Task, tx: str, gateway: str, answer: Answer) -> None:
         value = _with_reads(task, answer.reads) if answer.kind == "ok" else task.value
-        kind: Any = answer.kind
         self._recorder.record(
-            process, kind, task.f, value, tx=tx, gateway=gateway, phase=answer.phase, phases=answer.phases,
+            process, answer.kind, task.f, value, tx=tx, gateway=gateway, phase=answer.phase, phases=answer.phases,
             error=answer.error,
         )  # fmt: skip
         setattr(self.tally, answer.kind, getattr(self.tally, answer.kind) + 1)

@@ -35,12 +35,23 @@ def merge_traces(files: Mapping[str, Path], byzantine: Collection[str], out: Pat
     for node in sorted(files, key=lambda n: (n in byzantine, n)):  # honest first: their bodies are the ones kept
         lines.extend(_read(node, files[node], seen, notes))
     lines.sort(key=lambda line: line[0])
+    temporary = out.with_name(f".{out.name}.part")  # half a trace would show losses that never were
     try:
-        with out.open("wb") as target:
+        with temporary.open("wb") as target:
             target.writelines(line for _, line in lines)
+        temporary.replace(out)
     except OSError as error:
-        raise MachineError(f"{out}: cannot be written: {error.strerror}; make room on the disk") from error
+        temporary.unlink(missing_ok=True)
+        raise MachineError(
+            f"{out}: cannot be written: {error.strerror}; make room on the disk, or choose another with --runs DIR"
+        ) from error
     return notes
+
+
+def count_records(path: Path) -> int:
+    """Lines of a file of records."""
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
 def _read(node: str, path: Path, bodies: set[str], notes: list[str]) -> list[tuple[int, bytes]]:

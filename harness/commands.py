@@ -10,6 +10,7 @@ import msgspec
 
 from harness import judging
 from harness.backends.port import Backend
+from harness.interruption import Interrupted
 from harness.outcome import UsageError
 from harness.plan import Plan, resolve
 from harness.plugins import is_file
@@ -17,7 +18,7 @@ from harness.progress import Observer
 from harness.runner import Runner
 from harness.scenario import Scenario, load
 from harness.shipped import find
-from harness.table import duration
+from harness.toml import duration
 from nodes.committee import clan_faults, tribe_faults
 from results.verdict import Verdict
 
@@ -81,11 +82,15 @@ def _attacked(path: Path, overrides: dict[str, Any], scenario: Scenario, attack:
 
 
 def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], observer: Observer) -> Judged:
-    """Run a plan, judge it and write its report. Raises what the runner raises."""
+    """Run a plan, judge it and write its report. Raises what the runner raises, Interrupted too."""
     runner = Runner(plan, backend, root, notes, observer)
-    runner.run()
-    observer.say("judging")
-    run, verdicts, expected, report = judging.conclude(runner.directory)
+    try:
+        runner.run()
+        observer.say("judging")
+        run, verdicts, expected, report = judging.conclude(runner.directory)
+    except KeyboardInterrupt:  # no loop runs that would have noticed: the nodes are gone, the records complete
+        again = f"`moonquake check {runner.directory}` judges them"
+        raise Interrupted(f"the records are in {runner.directory}; {again}") from None
     info = run.info
     return Judged(
         runner.directory, info.name, info.regime, info.expect, expected, verdicts, report, info.backend, info.layer,

@@ -10,6 +10,12 @@ from harness.outcome import Exit
 from results.verdict import Status, Verdict
 
 RECEIPTS = "receipts"
+_WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
+# No adversary, however strong, makes honest nodes do this: a defect of theirs, never the violation that was meant.
+NEVER = frozenset((
+    "invalid-certificate", "undersigned-certificate", "invalid-state-certificate", "payload-differs", "unjustified",
+    "uncertified-batch", "corrupt-body", "crash-loop",
+))  # fmt: skip
 
 
 def as_expected(expect: dict[str, Any], verdicts: Sequence[Verdict]) -> bool | None:
@@ -19,15 +25,19 @@ def as_expected(expect: dict[str, Any], verdicts: Sequence[Verdict]) -> bool | N
     """
     if not verdicts:
         return None
-    found = {verdict.property: verdict.status for verdict in verdicts}
+    found: dict[str, Status] = {}
+    for verdict in verdicts:  # two checkers of one property: the worse verdict counts, whatever their order
+        found[verdict.property] = min(found.get(verdict.property, Status.PASS), verdict.status, key=_WORST.index)
     if expect.get("violate"):
         wanted = dict.fromkeys(expect["violate"], Status.FAIL)
         wanted |= dict.fromkeys((*expect.get("hold", ()), RECEIPTS), Status.PASS)
     else:
-        wanted = dict.fromkeys(found, Status.PASS)
+        wanted = dict.fromkeys((*found, RECEIPTS), Status.PASS)
     states = {name: found.get(name, Status.UNKNOWN) for name in wanted}
     if states.get(RECEIPTS) is Status.FAIL and expect.get("violate"):
         states[RECEIPTS] = Status.UNKNOWN  # the attack did not happen as declared: nothing was shown
+    if any(anomaly.kind in NEVER for verdict in verdicts for anomaly in verdict.anomalies):
+        return False
     if any(states[name] not in (wanted[name], Status.UNKNOWN) for name in wanted):
         return False
     return None if Status.UNKNOWN in states.values() else True

@@ -24,7 +24,6 @@ from nodes.moonshot.leaders import fair_succession
 CHAIN = "moonquake"
 BALANCE = 1_000_000
 SPARE_ACCOUNTS = 4  # funded accounts per client: one in use, the others for processes that follow a retired one
-FOREVER_NS = 2**62
 
 
 class Wallet(msgspec.Struct, frozen=True):
@@ -48,6 +47,7 @@ class Genesis(msgspec.Struct, frozen=True):
 
     @property
     def domain(self) -> Domain:
+        """What signatures of this cluster are bound to."""
         return Domain(self.config.chain, self.config.epoch, self.config.cycle)
 
     def wallet(self, number: int) -> Wallet:
@@ -66,11 +66,8 @@ def random_of(seed: int, *what: str | int) -> Random:
     return Random(int.from_bytes(derive(seed, "random", *what), "big"))
 
 
-def make_genesis(scenario: Scenario, seed: int, load_start_ns: int = 0) -> Genesis:
-    """The cluster of this scenario and seed. Behaviour windows count from `load_start_ns` (run clock, expected).
-
-    Raises ConfigError if the scenario's committee could not be safe.
-    """
+def make_genesis(scenario: Scenario, seed: int) -> Genesis:
+    """The cluster of this scenario and seed. Raises ConfigError if the scenario's committee could not be safe."""
     cluster = scenario.cluster
     everyone = cluster.tribe + cluster.gateways
     secrets = {node: derive(seed, "node", node) for node in everyone}
@@ -97,7 +94,7 @@ def make_genesis(scenario: Scenario, seed: int, load_start_ns: int = 0) -> Genes
             id=node,
             role="tribe" if node in cluster.tribe else "gateway",
             secret_key=secrets[node].hex(),
-            byzantine=_corruption(node, coalition, behaviours, seed, load_start_ns) if node in coalition else None,
+            byzantine=_corruption(node, coalition, behaviours, seed) if node in coalition else None,
         )
         for node in everyone
     )
@@ -109,16 +106,15 @@ def _corruption(
     coalition: dict[str, str],
     behaviours: tuple[tuple[int, BehaviourSection, tuple[str, ...]], ...],
     seed: int,
-    load_start_ns: int,
 ) -> ByzantineConfig:
-    """What the corrupted node is told. A window without a beginning starts with the node, without an end never ends."""
+    """What the corrupted node is told. A window that begins at 0 is open from the node's start, before any load."""
     specs = tuple(
         BehaviourSpec(
             id=number,
             use=behaviour.use,
             parameters=dict(behaviour.options),
-            start_ns=load_start_ns + int(behaviour.from_s * 1e9) if behaviour.from_s else 0,
-            stop_ns=FOREVER_NS if behaviour.until_s is None else load_start_ns + int(behaviour.until_s * 1e9),
+            from_ns=int(behaviour.from_s * 1e9) if behaviour.from_s else None,
+            until_ns=None if behaviour.until_s is None else int(behaviour.until_s * 1e9),
         )
         for number, behaviour, nodes in behaviours
         if node in nodes

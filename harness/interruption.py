@@ -31,15 +31,17 @@ class Interruption:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take over the signals of the running loop."""
+        """Take over the signals of the running loop; afterwards they are whose they were."""
         loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:
             loop.add_signal_handler(number, self.trigger)
         try:
             yield
         finally:
-            for number in SIGNALS:
+            for number, handler in before.items():
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler)  # the loop puts the system's default there, which would be death
 
     @contextmanager
     def cancelling(self) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import msgspec
 
 from checkers import registry
 from harness import plugins, rundir
+from harness.backends.port import MachineError
 from harness.expectations import as_expected
 from harness.outcome import UsageError, nearest
 from results import report
@@ -46,14 +47,41 @@ def open_run(path: Path) -> Run:
     Raises HistoryError on damage (a truncated history, a missing file), UsageError when `path` is neither.
     """
     if path.is_dir():
-        run = Run(path)
-        _ = run.info, run.history, run.trace
+        run = readable(path)
+        for name, records in ((RECORDS[1], run.history), (RECORDS[2], run.trace)):
+            count = run.info.recorded.get(name, len(records))
+            if not records or len(records) != count:
+                raise HistoryError(
+                    f"{path / name}: truncated: it holds {len(records)} records"
+                    + (f" where the run wrote {count}" if count else "")
+                    + f"; what is missing would look like loss. {_again(run.info)}"
+                )
         return run
     if not path.exists():
         raise UsageError(f"{path}: there is nothing; give a run directory (runs/latest) or a history.jsonl")
     alone = HistoryOnly(path)
     _ = alone.history
     return alone
+
+
+def readable(path: Path) -> Run:
+    """The run in a directory that has all its records. Raises HistoryError saying what a broken-off run lacks."""
+    missing = [name for name in RECORDS if not (path / name).exists()]
+    if RECORDS[0] in missing:
+        raise HistoryError(f"{path}: has no {RECORDS[0]}; is it a run directory? The newest one is runs/latest")
+    run = Run(path)
+    if run.info.incomplete or missing:
+        why = run.info.incomplete or "somebody removed it"
+        lacks = f"there is no {' and no '.join(missing)}" if missing else "its records are not whole"
+        raise HistoryError(
+            f"{path}: cannot be judged: {lacks}: {why}. What each node saw is in nodes/*/data/trace.jsonl, what it said"
+            f" in logs/. {_again(run.info)}"
+        )
+    return run
+
+
+def _again(info: RunInfo) -> str:
+    return f"Run scenario {info.name} again with --backend {info.backend} --seed {info.seed}"
 
 
 def checker_names(run: Run, chosen: Sequence[str]) -> list[str]:
@@ -75,6 +103,16 @@ def judge(run: Run, names: Sequence[str]) -> list[Verdict]:
         return registry.judge(run, names)
     except registry.CheckerError as error:
         raise UsageError(str(error)) from error
+
+
+def keep(run: Run, verdicts: Sequence[Verdict], say: Callable[[str], None]) -> None:
+    """Write verdicts.json for a run that has none yet (it was interrupted), so that its report can be written."""
+    if isinstance(run, HistoryOnly) or (run.directory / "verdicts.json").exists():
+        return
+    try:
+        rundir.write_verdicts(run.directory, list(verdicts))
+    except MachineError as error:  # records on a disk that cannot be written can be judged all the same
+        say(f"the verdicts are not kept: {error}")
 
 
 def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:

@@ -6,7 +6,7 @@ Each injection is a pair of nemesis operations in the history, start and stop; t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -106,15 +106,15 @@ def record_stop(recorder: Recorder, info: FaultInfo, receipt: dict[str, Any], **
     recorder.record("nemesis", "info", "stop", value)
 
 
-def behaviour_receipts(events: Callable[[str], list[TraceEvent]], info: FaultInfo) -> list[tuple[str, dict[str, Any]]]:
+def behaviour_receipts(events: Iterable[TraceEvent], info: FaultInfo) -> list[tuple[str, dict[str, Any]]]:
     """(node, receipt) of every node that ran the behaviour: its last `behaviour` event, or an empty receipt.
 
-    `events(node)` yields the `behaviour` events of one node, oldest first.
+    `events`: `behaviour` events, oldest first.
     """
+    said = {str(event["node"]): event for event in events if event.get("id") == info.id}
     receipts = []
     for node in info.targets:
-        mine = [event for event in events(node) if event.get("id") == info.id]
-        last = mine[-1] if mine else {}
+        last = said.get(node, {})
         receipt: dict[str, Any] = {key: int(last.get(key, 0)) for key in ("matched", "changed", "dropped", "injected")}
         receipt["bit"] = receipt["changed"] + receipt["dropped"] + receipt["injected"] > 0
         receipts.append((node, receipt))

@@ -20,7 +20,7 @@ from harness.workloads.port import Workload, World
 from nodes.committee import ConfigError
 from results.store import FaultInfo, RunInfo
 
-EXPECTED_READY_S = 5.0  # behaviours' windows are fixed before the nodes start: the load is expected to start here
+FOREVER_NS = 2**62
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -33,17 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     workload: Workload
     faults: tuple[tuple[int, FaultSection, Fault], ...]
     checkers: tuple[str, ...]
-    needs: frozenset[Capability]
-    why: dict[Capability, str]
-
-    @property
-    def windowed(self) -> bool:
-        """Does a behaviour have a window, so that the load should start no earlier than expected?"""
-        return any(b.from_s or b.until_s is not None for b in self.scenario.adversary.behaviours)
-
-    def start_ns(self) -> int:
-        """When the load is expected to start, on the run's clock."""
-        return int(max(EXPECTED_READY_S, self.scenario.warm_s) * 1e9)
+    needs: dict[Capability, str]  # what the backend must be able to do, and what for
 
 
 def resolve(scenario: Scenario, seed: int) -> Plan:
@@ -53,9 +43,8 @@ def resolve(scenario: Scenario, seed: int) -> Plan:
         _behaviour(behaviour, scenario)
     numbered = enumerate(scenario.faults, len(scenario.adversary.behaviours) + 1)
     faults = tuple((number, f, _fault(f, scenario)) for number, f in numbered)
-    start = int(max(EXPECTED_READY_S, scenario.warm_s) * 1e9)
     try:
-        genesis = make_genesis(scenario, seed, start)
+        genesis = make_genesis(scenario, seed)
     except ConfigError as error:
         raise ScenarioError(f"{scenario.source}: cluster: {error}") from error
     judged = regime.check(scenario, genesis.roster.byzantine)
@@ -63,13 +52,12 @@ def resolve(scenario: Scenario, seed: int) -> Plan:
     workload = plugins.build(
         "workloads", scenario.workload.kind, scenario.workload.options, world, random_of(seed, "workload")
     )
-    needs, why = _needs(scenario, faults)
-    return Plan(scenario, seed, genesis, judged, workload, faults, checkers, needs, why)
+    return Plan(scenario, seed, genesis, judged, workload, faults, checkers, _needs(scenario, faults))
 
 
 def check_backend(plan: Plan, backend: Backend) -> None:
     """Raise UnsupportedError if the backend cannot do what the plan needs."""
-    require(backend, plan.needs, plan.why)
+    require(backend, plan.needs)
 
 
 def cluster_spec(plan: Plan, run_id: str, directory: Path) -> ClusterSpec:
@@ -83,7 +71,7 @@ def cluster_spec(plan: Plan, run_id: str, directory: Path) -> ClusterSpec:
         roster=roster,
         nodes=plan.genesis.nodes,
         base=base_shapes(network.latency, roster.nodes, network.jitter_ms),
-        needs=plan.needs,
+        needs=frozenset(plan.needs),
         attack_files=attack_files(plan.scenario),
     )
 
@@ -100,20 +88,13 @@ def planned_faults(plan: Plan, load_start: int) -> list[Planned]:
     return planned
 
 
-def planned_behaviours(plan: Plan) -> list[FaultInfo]:
-    """The behaviours with their windows as the nodes were told them."""
+def planned_behaviours(plan: Plan, load_start: int) -> list[FaultInfo]:
+    """The behaviours with their windows on the run's clock, as their nodes work them out."""
     infos = []
     for number, section, nodes in plan.genesis.behaviours:
-        spec = next(
-            s
-            for node in plan.genesis.nodes
-            if node.id == nodes[0] and node.byzantine is not None
-            for s in node.byzantine.behaviours
-            if s.id == number
-        )
-        infos.append(
-            FaultInfo(number, section.use, "behaviour", spec.start_ns, spec.stop_ns, list(nodes), dict(section.options))
-        )
+        start = load_start + int(section.from_s * 1e9) if section.from_s else 0
+        stop = FOREVER_NS if section.until_s is None else load_start + int(section.until_s * 1e9)
+        infos.append(FaultInfo(number, section.use, "behaviour", start, stop, list(nodes), dict(section.options)))
     return infos
 
 
@@ -154,8 +135,9 @@ def describe(plan: Plan, backend: str, started: str, notes: list[str]) -> RunInf
 
 def _behaviour(section: BehaviourSection, scenario: Scenario) -> None:
     """Refuse a behaviour that the corrupted node would refuse."""
-    plugins.load("behaviours", section.use)
     try:
+        if not plugins.is_file(section.use):
+            plugins.load("behaviours", section.use)  # an unknown name is refused with the nearest one
         load_behaviour(section.use, section.options)
     except ValueError as error:
         raise ScenarioError(f"{scenario.source}: {section.path}: {error}") from error
@@ -179,9 +161,7 @@ def _checkers(scenario: Scenario) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _needs(
-    scenario: Scenario, faults: tuple[tuple[int, FaultSection, Fault], ...]
-) -> tuple[frozenset[Capability], dict[Capability, str]]:
+def _needs(scenario: Scenario, faults: tuple[tuple[int, FaultSection, Fault], ...]) -> dict[Capability, str]:
     why: dict[Capability, str] = {}
     for _, section, fault in faults:
         for capability in sorted(fault.needs):
@@ -190,4 +170,4 @@ def _needs(
         why.setdefault(Capability.BYZANTINE, "the adversary")
     if scenario.network.latency != "lan" or scenario.network.jitter_ms:
         why.setdefault(Capability.LATENCY, f"latency {scenario.network.latency}")
-    return frozenset(why), why
+    return why

@@ -22,6 +22,12 @@ def utc_now() -> str:
 
 def create(root: Path, scenario: str, seed: int, started: str) -> Path:
     """A new run directory, and `root/latest` pointing at it. Raises MachineError where nothing can be written."""
+    try:
+        str(root.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise MachineError(
+            f"{root.absolute()}: its name is not UTF-8, so the nodes cannot be told of it; choose another with --runs"
+        ) from error
     attempt = 0
     while True:
         directory = (root / scenario / (f"{started}-{seed}" + (f"-{attempt}" if attempt else ""))).absolute()
@@ -66,7 +72,9 @@ def write_json(path: Path, value: Any) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise MachineError(f"{path}: cannot be written: {error.strerror}; make room on the disk") from error
+        raise MachineError(
+            f"{path}: cannot be written: {error.strerror}; make room on the disk, or choose another with --runs DIR"
+        ) from error
 
 
 def short_id(scenario: str, seed: int, started: str) -> str:

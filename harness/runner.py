@@ -5,10 +5,10 @@ The life of a run:
  1. Resolve: the plan is made and every senseless scenario refused (`plan.resolve`), before anything is started.
  2. Check: what the plan needs and the backend cannot do is refused by name (`plan.check_backend`).
  3. Up: the run directory is made, run.json written, and the backend brings up every node.
- 4. Ready: every honest node and every gateway has finalised a block. This moment is the load start: the scenario's
-    times count from it.
- 5. Load and nemesis: clients work at the scenario's rate; faults come and go in their windows. Behaviours were told
-    their windows when their nodes started.
+ 4. Ready: every honest node and every gateway has finalised a block. This moment (`warm` seconds later, where the
+    scenario says so) is the load start: the scenario's times count from it.
+ 5. Load and nemesis: clients work at the scenario's rate; faults come and go in their windows. The corrupted nodes are
+    told when the load started, again and again to the end of step 7, and open and close their behaviours' windows.
  6. Heal: at the end of the load no operation starts any more and every fault is healed, whatever happened before.
  7. Quiet: until every operation has an answer and every honest node has finalised and executed what was there when
     the quiet phase began; at most `quiet` seconds where a violation is expected, five times that where none is.
@@ -32,6 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from faults.byzantine.side_channel import SideChannelError
 from faults.port import Capability, NodeStatus
 from harness import collect, rundir
 from harness.backends.port import Backend, MachineError, RunningCluster
@@ -43,12 +44,14 @@ from harness.plan import Plan, check_backend, cluster_spec, describe, planned_be
 from harness.progress import Observer, Snapshot
 from harness.recorder import Recorder
 from results.store import RunInfo
-from results.trace import TraceEvent, read_trace
+from results.trace import read_trace
 
 READY_LIMIT_S = 60.0
 QUIET_STRETCH = 5.0
 POLL_S = 0.5
 WATCH_S = 1.0
+KILLED = "the harness was killed, or failed, in the middle of the run"
+ANNOUNCE_S = 0.5
 
 
 class Runner:
@@ -83,6 +86,7 @@ class Runner:
     async def execute(self) -> RunInfo:
         """`run`, inside a loop that exists already."""
         self.info.versions, self.info.machine = _versions(), _machine()
+        self.info.incomplete = KILLED  # until we know better
         rundir.write_info(self.directory, self.info)
         interruption = Interruption()
         try:
@@ -92,9 +96,12 @@ class Runner:
                 raise Interrupted
         except Interrupted:
             self.info.interrupted = True
+            if not self.info.end:
+                self.info.incomplete = "it was interrupted while its nodes started"
             self.info.notes.append("interrupted: the run was ended before its time")
             raise Interrupted(f"the records are in {self.directory}") from None
         except (RecordingError, MachineError) as error:
+            self.info.incomplete = str(error)
             self.info.notes.append(f"the run failed: {error}")
             raise
         finally:
@@ -129,16 +136,18 @@ class Runner:
         files = {node: cluster.trace_file(node) for node in cluster.roster.nodes}
         out = self.directory / "trace.jsonl"
         self.info.notes += collect.merge_traces(files, cluster.roster.byzantine, out)
+        self.info.incomplete = ""
+        self.info.recorded = {out.name: collect.count_records(out), recorder.path.name: recorder.count}
         behaviours = [info for info in self.info.faults if info.kind == "behaviour"]
         if not behaviours or recorder.broken:
             return
-        events: dict[str, list[TraceEvent]] = {}
-        for event in read_trace(out):
-            if event["event"] == "behaviour":
-                events.setdefault(str(event["node"]), []).append(event)
+        said = [event for event in read_trace(out) if event["node"] in cluster.roster.byzantine]
+        halts = {e["node"]: e.get("reason") for e in reversed(said) if e["event"] == "halt"}  # the first one's words
+        self.info.notes += [f"{n} is corrupted, and its attack failed: {halts[n]}" for n in sorted(halts)]
         for info in behaviours:
-            for node, receipt in behaviour_receipts(lambda n: events.get(n, []), info):
+            for node, receipt in behaviour_receipts((e for e in said if e["event"] == "behaviour"), info):
                 record_stop(recorder, info, receipt, node=node)
+        self.info.recorded[recorder.path.name] = recorder.count
 
     # ------------------------------------------------------------ step 4
     async def _ready(self, cluster: RunningCluster) -> None:
@@ -161,11 +170,7 @@ class Runner:
                 self.info.notes.append(f"not ready: {', '.join(late)} finalised nothing in {self._ready_limit_s:g} s")
                 break
             await cluster.sleep(POLL_S)
-        if self._plan.windowed or self._plan.scenario.warm_s:
-            await cluster.sleep(max(0.0, (self._plan.start_ns() - cluster.now()) / 1e9))
-        late_s = (cluster.now() - self._plan.start_ns()) / 1e9
-        if self._plan.windowed and late_s > 0.5:
-            self.info.notes.append(f"the load started {late_s:.1f} s later than behaviours' windows assume")
+        await cluster.sleep(self._plan.scenario.warm_s)
 
     # ------------------------------------------------------------ steps 5, 6, 7
     async def _loaded(self, cluster: RunningCluster, recorder: Recorder, interruption: Interruption) -> None:
@@ -178,12 +183,13 @@ class Runner:
         )  # fmt: skip
         self._tally = load.tally
         planned = planned_faults(self._plan, self.info.load_start)
-        behaviours = planned_behaviours(self._plan)
+        behaviours = planned_behaviours(self._plan, self.info.load_start)
         self.info.faults = [*behaviours, *(p.info for p in planned)]
         nemesis = self._nemesis = Nemesis(cluster, recorder, planned)
         self._observer.say(f"load: {scenario.workload.kind} at {scenario.workload.rate:g}/s")
         for info in behaviours:
             record_start(recorder, info)
+        announcing = asyncio.create_task(self._announce(cluster))
         loading, hurting = asyncio.create_task(load.run()), asyncio.create_task(nemesis.run())
         try:
             await _first(cluster, scenario.workload.duration_s, interruption.event, loading)
@@ -194,11 +200,22 @@ class Runner:
             if not interruption.event.is_set() and not recorder.broken:
                 await self._quiet(cluster, loading, interruption)
             loading.cancel()
-            results = await asyncio.gather(loading, return_exceptions=True)
+            announcing.cancel()
+            results = await asyncio.gather(loading, announcing, return_exceptions=True)
         if isinstance(results[0], Exception):
             raise results[0]
         if recorder.broken:
             raise RecordingError(recorder.broken)
+
+    async def _announce(self, cluster: RunningCluster) -> None:
+        """Tell the corrupted nodes the load start until cancelled, so that one that starts again hears it too."""
+        while True:
+            try:
+                cluster.announce_load(self.info.load_start)
+            except SideChannelError as error:
+                self.info.notes.append(f"behaviours with a window do not begin: {error}")
+                return
+            await cluster.sleep(ANNOUNCE_S)
 
     async def _heal(self, nemesis: Nemesis, hurting: asyncio.Task[None]) -> None:
         nemesis.finish()
@@ -208,8 +225,9 @@ class Runner:
                 f"faults were not healed within {HEAL_LIMIT_S:g} s: {sorted(nemesis.active.values())}"
             )
             hurting.cancel()
-        await asyncio.gather(hurting, return_exceptions=True)
+        ended = await asyncio.gather(hurting, return_exceptions=True)
         self.info.notes += nemesis.notes
+        self.info.notes += [f"the nemesis failed: {error!r}" for error in ended if isinstance(error, Exception)]
         self.info.heal = max([self.info.load_start, *nemesis.healed])
         for number, _, fault in self._plan.faults:
             hit = {n for n in nemesis.targets.get(number, ()) if n in self.info.tribe}

@@ -15,7 +15,7 @@ import msgspec
 
 from faults.profiles import base_shapes
 from harness.outcome import ScenarioError, nearest
-from harness.table import Source, Table
+from harness.toml import Source, Table
 from nodes.committee import LeaderSchedule, Parameters
 
 MAX_NODES = 200
@@ -32,6 +32,8 @@ class Expect(msgspec.Struct, frozen=True):
 
 
 class ClusterSection(msgspec.Struct, frozen=True):
+    """Who there is. Names are made here: tribe n0.., gateways g0..; every tribe node is in exactly one clan."""
+
     target: str
     tribe: tuple[str, ...]
     clans: tuple[tuple[str, ...], ...]
@@ -41,11 +43,15 @@ class ClusterSection(msgspec.Struct, frozen=True):
 
 
 class NetworkSection(msgspec.Struct, frozen=True):
+    """The network before any fault (faults/profiles.py)."""
+
     latency: str = "lan"  # uniform:<ms> | gcp-5[:<scale>] | lan
     jitter_ms: float = 0.0
 
 
 class WorkloadSection(msgspec.Struct, frozen=True):
+    """What wallets ask for; `options` are the workload's own."""
+
     kind: str
     rate: float  # operations a second, all clients together
     clients: int  # processes, each with at most one operation in flight
@@ -54,7 +60,8 @@ class WorkloadSection(msgspec.Struct, frozen=True):
 
 
 class BehaviourSection(msgspec.Struct, frozen=True):
-    """`nodes` empty: every corrupted node. `until_s` None: to the end of the run, quiet phase included."""
+    """`nodes` empty: every corrupted node. `from_s` 0: from the start of the node, before any load. `until_s` None: to
+    the end of the run, quiet phase included."""
 
     use: str
     nodes: tuple[str, ...] = ()
@@ -85,6 +92,8 @@ class FaultSection(msgspec.Struct, frozen=True):
 
 
 class Scenario(msgspec.Struct, frozen=True):
+    """A scenario file, read and checked."""
+
     name: str
     description: str
     expect: Expect
@@ -95,8 +104,8 @@ class Scenario(msgspec.Struct, frozen=True):
     faults: tuple[FaultSection, ...]
     checks: tuple[str, ...]  # empty: every registered checker
     bounds: dict[str, Any]
-    warm_s: float
-    quiet_s: float
+    warm_s: float  # between the cluster being ready and the load start
+    quiet_s: float  # see runner.py, step 7
     raw: dict[str, Any]  # as written, for run.json
     source: str  # file name, for messages
 
@@ -300,7 +309,10 @@ def _fault(table: Table, cluster: ClusterSection) -> FaultSection:
     for key in ("victims", "nodes"):
         if isinstance(parameters.get(key), list):
             _members(table, key, parameters[key], everyone)
-    for group in parameters.get("groups", []):
+    groups = parameters.get("groups", [])
+    if not isinstance(groups, list):
+        raise table.error("groups", f"must be a list of lists of nodes, not {groups!r}")
+    for group in groups:
         _members(table, "groups", group, everyone)
     return FaultSection(use, start, until, parameters, table.path)
 

@@ -56,31 +56,37 @@ def _line(snapshot: Snapshot) -> Text:
 
 
 def verdicts(console: Console, found: Sequence[Verdict]) -> None:
-    """One row a verdict; below, each anomaly's sentence and each UNKNOWN's reason."""
+    """One row a verdict, with its first anomaly or the reason why it is UNKNOWN; verdicts.json has all of them."""
     table = Table("property", "verdict", "examined", "what was seen")
     for verdict in found:
-        first = verdict.anomalies[0].summary if verdict.anomalies else verdict.reason.splitlines()[0:1]
-        seen = first if isinstance(first, str) else "".join(first)
-        more = f" (+{len(verdict.anomalies) - 1} more)" if len(verdict.anomalies) > 1 else ""
+        seen = [anomaly.summary for anomaly in verdict.anomalies] or verdict.reason.splitlines()[:1] or [""]
+        more = f" (+{len(seen) - 1} more)" if len(seen) > 1 else ""
         status = f"[{COLOURS[verdict.status]}]{verdict.status.value}[/]"
-        table.add_row(verdict.property, status, str(verdict.examined), escape(seen + more))
+        table.add_row(verdict.property, status, str(verdict.examined), escape(seen[0] + more))
     console.print(table)
 
 
 def suite(console: Console, lines: Sequence[Line]) -> None:
-    """The final table of `lab`."""
-    table = Table("scenario", "claimed", "observed", "as expected?", "backend", "report")
+    """The final table of `lab`, and below it the path of each report on a line of its own, whole however narrow the
+    terminal is."""
+    backends = dict.fromkeys(line.backend for line in lines if line.judged) or dict.fromkeys(x.backend for x in lines)
+    table = Table(title=f"backend: {escape(', '.join(backends))}", title_justify="left")
+    table.add_column("scenario", overflow="fold", no_wrap=console.width >= 100)
+    for name in ("claimed", "observed", "as expected?"):
+        table.add_column(name, overflow="fold")
     for line in lines:
         colour = {True: "green", False: "red", None: "yellow"}[line.expected]
-        table.add_row(
-            line.scenario,
-            escape(line.claimed),
-            escape(line.observed),
-            f"[{colour}]{ANSWERS[line.expected]}[/]",
-            escape(line.backend),
-            escape(line.report),
-        )
+        answer = f"[{colour}]{ANSWERS[line.expected]}[/]"
+        table.add_row(line.scenario, escape(line.claimed), escape(line.observed), answer)
     console.print(table)
+    for line in lines:
+        if line.report:
+            plain(console, f"report: {line.report}")
+
+
+def plain(console: Console, text: str) -> None:
+    """Text as it is: no markup, no colours, no line breaks but its own."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def listing(console: Console, rows: Mapping[str, str]) -> None:

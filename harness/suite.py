@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,10 @@ def run_suite(
     root: Path,
     notes: Sequence[str],
     observer: Observer,
-    done: Callable[[Line], None],
-) -> list[Line]:
-    """Run every plan; `done` hears of each line as it is there. Raises Interrupted; other troubles are lines."""
-    lines = []
+) -> Iterator[Line]:
+    """Run one plan after another, a line each. Raises Interrupted; other troubles are lines."""
     for plan in suite:
-        line = _run(plan, backend, root, notes, observer)
-        done(line)
-        lines.append(line)
-    return lines
+        yield _run(plan, backend, root, notes, observer)
 
 
 def _run(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], observer: Observer) -> Line:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding hostile JSON can raise
+
 
 class HistoryError(ValueError):
     """A history or trace file that cannot be read; says which line and why."""
@@ -42,7 +44,7 @@ def read_history(path: Path) -> Iterator[Operation]:
     for number, line in _lines(path):
         try:
             yield decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise HistoryError(f"{path}:{number}: not a history record: {error}") from error
 
 
@@ -52,9 +54,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
                     raise HistoryError(
-                        f"{path}:{number}: truncated: the last line has no end; the recording was cut off"
+                        f"{path}:{number}: truncated: the last line has no end; the recording was cut off. Run the "
+                        f"scenario again; `head -n {number - 1} {path}` prints the records that are whole"
                     )
                 if line.strip():
                     yield number, line
     except FileNotFoundError as error:
         raise HistoryError(f"{path}: no such file; give a run directory or a history.jsonl") from error
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from results.history import HistoryError, Operation, read_history
+from results.history import UNDECODABLE, HistoryError, Operation, read_history
 from results.trace import TraceEvent, read_trace
 from results.verdict import Verdict
 
@@ -64,7 +64,19 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     machine: dict[str, Any] = {}
     notes: list[str] = []  # e.g. "no Docker engine: fell back to processes"
     interrupted: bool = False
+    incomplete: str = ""  # why the records are not those of a whole run: what they lack proves nothing
+    recorded: dict[str, int] = {}  # records by file name, so that a file that was cut at a line's end is told
     as_expected: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse lists of names that are none; msgspec reports it as a validation error."""
+        for where, names in (
+            ("checks.include", self.checks.get("include", [])),
+            ("expect.violate", self.expect.get("violate", [])),
+            ("expect.hold", [] if self.expect.get("hold") is True else self.expect.get("hold", [])),
+        ):
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"`{where}` must list names, not {names!r}")
 
 
 class Run:
@@ -80,7 +92,9 @@ class Run:
             return msgspec.json.decode(path.read_bytes(), type=RunInfo)
         except FileNotFoundError as error:
             raise HistoryError(f"{path}: no such file; is {self.directory} a run directory?") from error
-        except msgspec.MsgspecError as error:
+        except OSError as error:
+            raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
+        except UNDECODABLE as error:
             raise HistoryError(f"{path}: not a run description: {error}") from error
 
     @cached_property
@@ -101,7 +115,9 @@ class Run:
             raise HistoryError(
                 f"{path}: no such file; judge the run with `moonquake check {self.directory}`"
             ) from error
-        except msgspec.MsgspecError as error:
+        except OSError as error:
+            raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
+        except UNDECODABLE as error:
             raise HistoryError(f"{path}: not a list of verdicts: {error}") from error
 
     def events(self, *names: str, honest: bool = True) -> list[TraceEvent]:

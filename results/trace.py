@@ -46,10 +46,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from results.history import HistoryError, _lines
+from results.history import UNDECODABLE, HistoryError, _lines
 
 TraceEvent: TypeAlias = dict[str, Any]
-_REQUIRED = ("time", "node", "incarnation", "event")
+_REQUIRED = {"time": int, "node": str, "incarnation": int, "event": str}
 
 
 def read_trace(path: Path) -> Iterator[TraceEvent]:
@@ -58,9 +58,9 @@ def read_trace(path: Path) -> Iterator[TraceEvent]:
     for number, line in _lines(path):
         try:
             event = decoder.decode(line)
-        except msgspec.MsgspecError as error:
+        except UNDECODABLE as error:
             raise HistoryError(f"{path}:{number}: not a trace record: {error}") from error
-        for key in _REQUIRED:
-            if key not in event:
-                raise HistoryError(f"{path}:{number}: trace record without {key!r}")
+        for key, kind in _REQUIRED.items():
+            if not isinstance(event.get(key), kind):
+                raise HistoryError(f"{path}:{number}: trace record whose {key!r} is not there, or is no {kind.__name__}")
         yield event

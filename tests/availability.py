@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nodes.committee import ClusterConfig, Committee
+from nodes.crypto import assemble
 from nodes.messages import (
     AvailabilityCertificate,
     AvailabilityVote,
@@ -48,6 +49,17 @@ def own_batch(config: ClusterConfig, proposer: str, seq: int, count: int = 1, st
 
 def vote_of(config: ClusterConfig, voter: str, header: BatchHeader) -> AvailabilityVote:
     return make_vote(domain_of(config), signer_of(voter), voter, header, batch_id(header))
+
+
+def certificate_for(config: ClusterConfig, batch: Batch) -> AvailabilityCertificate:
+    """Signed by the first majority of the batch's clan."""
+    committee, h = Committee(config), batch.header
+    clan = committee.clans[h.clan]
+    signatures = {name: vote_of(config, name, h).signature for name in clan}
+    signed = assemble(clan, signatures, committee.majority(h.clan))
+    return AvailabilityCertificate(
+        0, 0, h.clan, h.proposer, h.seq, batch_id(h), h.tx_count, h.byte_length, h.created_ms, *signed
+    )
 
 
 def certified(driver: Driver, config: ClusterConfig, proposer: str = "n1") -> AvailabilityCertificate:

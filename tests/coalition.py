@@ -10,7 +10,7 @@ from typing import Any
 from faults.byzantine.config import BehaviourSpec, ByzantineConfig
 from faults.byzantine.port import Behaviour
 from faults.byzantine.registry import corrupt
-from faults.byzantine.side_channel import MemoryHub
+from faults.byzantine.side_channel import LOAD_START, MemoryHub
 from faults.byzantine.wrapper import CorruptedNodeShell, Mounted
 from nodes.committee import ClusterConfig, Committee, LeaderSchedule
 from nodes.crypto import Ed25519Verifier
@@ -123,6 +123,7 @@ class Arena:
 
         self.jitter = Random(seed)
         self.driver = Driver(self.committee, build, self.committee.members("everyone"), self._start_delay, seed)
+        hub.announce(LOAD_START, 0)
         self.driver.delay = delay  # from here on it may read the driver's clock
 
     @staticmethod

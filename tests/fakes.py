@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -39,9 +39,11 @@ class FakeCluster:
         self.seen: list[str] = []  # every transaction submitted, duplicates too
         self.outcome = "applied"  # what gateways answer
         self.silent = False  # gateways accept, and never answer more
+        self.attack_fails = ""  # why corrupted nodes halt
         self.stuck = False  # no block is ever finalised
         self.asked = asyncio.Event()  # somebody wanted to know how a node is
         self.height = 0
+        self.announced: list[int] = []  # load starts that the corrupted nodes were told
         self._start = time.monotonic_ns()
         self._status: dict[str, dict[str, Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,6 +93,9 @@ class FakeCluster:
             return NodeStatus(node, False)
         return NodeStatus(node, True, 1, self.height, self.height, self.height, self.height)
 
+    def announce_load(self, load_start: int) -> None:
+        self.announced.append(load_start)
+
     def trace_file(self, node: NodeId) -> Path:
         return self.spec.directory / "nodes" / node / "trace.jsonl"
 
@@ -101,6 +106,9 @@ class FakeCluster:
                 for behaviour in node.byzantine.behaviours:
                     fields = {"id": behaviour.id, "name": behaviour.use, "matched": 3, "changed": 2, "dropped": 1}
                     self.trace(node.id, "behaviour", **fields, injected=0)
+                if self.attack_fails:
+                    self.trace(node.id, "halt", reason=self.attack_fails)  # as the core's shell says it
+                    self.trace(node.id, "halt", reason=f"BehaviourError: {self.attack_fails}")  # and the process
 
     # ------------------------------------------------------------ what the backend does with it
     async def begin(self) -> None:
@@ -174,7 +182,7 @@ class FakeCluster:
 
 
 class FakeBackend:
-    """Brings up a FakeCluster; `prepare` may change it before the nodes start."""
+    """Brings up a FakeCluster, with `changes` to its attributes before it begins."""
 
     name = "fake"
 
@@ -184,6 +192,9 @@ class FakeBackend:
         self.changes = changes
         self.cluster: FakeCluster | None = None
         self.is_up = asyncio.Event()
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """There is nothing to prepare."""
 
     @asynccontextmanager
     async def up(self, spec: ClusterSpec) -> AsyncIterator[RunningCluster]:

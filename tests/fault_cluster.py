@@ -50,10 +50,14 @@ class VirtualCluster:
         self.nodes = {node: _Node() for node in roster.nodes}
         self._pid = 200
         self._now = 0
-        self._count = {link: [0, 0, 0] for link in all_links(roster.nodes)}
+        self._count = {link: [9, 9, 0] for link in all_links(roster.nodes)}  # links that have worked before
 
     def now(self) -> int:
         return self._now
+
+    def forget(self) -> None:
+        """No link has ever carried anything."""
+        self._count = {link: [0, 0, 0] for link in self._count}
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)

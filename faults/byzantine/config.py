@@ -8,19 +8,23 @@ import msgspec
 
 
 class BehaviourSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One behaviour: `use` is a registered name or "path/to/file.py:Class"; active in [start_ns, stop_ns)."""
+    """One behaviour: `use` is a registered name or "path/to/file.py:Class".
+
+    Its window is [from_ns, until_ns), counted from the load start, which the lab announces over the side channel.
+    `from_ns` None: active as soon as the node runs. `until_ns` None: to the end of the run.
+    """
 
     id: int
     use: str
     parameters: dict[str, Any] = {}
-    start_ns: int = 0
-    stop_ns: int = 2**62
+    from_ns: int | None = None
+    until_ns: int | None = None
 
 
 class ByzantineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The coalition as one member sees it: everybody's keys, and a side channel that faults never cut.
 
-    `side_channel` is a directory shared by all members (Unix sockets live in it).
+    `side_channel` is a directory shared by all members and the lab (Unix sockets live in it).
     """
 
     node: str

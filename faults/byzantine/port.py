@@ -43,6 +43,11 @@ class CorruptedNode(Protocol):
     blackboard: dict[str, Any]  # the coalition's shared notes, as last heard
     view: int  # the core's current view
 
+    @property
+    def load_start(self) -> int | None:
+        """When the load began (ns, as `now`), which windows count from; None until the lab has said so."""
+        ...
+
     def sign(self, statement: bytes, replica: NodeId | None = None) -> bytes:
         """Sign with this node's key, or another coalition member's. Raises KeyError for anybody else's."""
         ...
@@ -55,6 +60,9 @@ class CorruptedNode(Protocol):
 class Behaviour:
     """Default: exactly what an honest node does. Count what you do in `self.receipt`; a run whose behaviours did not
     bite is UNKNOWN, never PASS. Parameters are keyword arguments of the constructor; raise ValueError on bad ones.
+
+    Methods are called only while the behaviour's window is open. A window counts from the load start; one without a
+    beginning is open as soon as the node runs.
     """
 
     name: ClassVar[str] = ""

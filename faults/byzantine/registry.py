@@ -57,6 +57,6 @@ def corrupt(
             raise ValueError(f"byzantine coalition: the seed of {node} does not match its key in the genesis")
     if config.node not in signers:
         raise ValueError(f"byzantine node {config.node} is not in its own coalition {sorted(signers)}")
-    stack = [Mounted(s.id, load_behaviour(s.use, s.parameters), s.start_ns, s.stop_ns) for s in config.behaviours]
+    stack = [Mounted(s.id, load_behaviour(s.use, s.parameters), s.from_ns, s.until_ns) for s in config.behaviours]
     channel = channel or UnixSideChannel(Path(config.side_channel), config.node, signers)
     return CorruptedNodeShell(core, config.node, committee, domain, signers, stack, channel, config.seed)

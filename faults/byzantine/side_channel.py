@@ -1,6 +1,7 @@
 """How corrupted replicas talk behind everyone's back: a channel that no fault cuts.
 
 Real backends share a directory of Unix datagram sockets, one a member; tests share a dictionary. Values are msgpack.
+The lab speaks into it too (`announce`): the coalition is told when the load starts, since its windows count from there.
 Everything is bounded: a member that is down costs its peers a fixed amount of memory.
 """
 
@@ -10,7 +11,7 @@ import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ MAX_WAITING = 1024  # notes kept for a member that cannot be reached; the oldest
 MAX_NOTES = 4096  # own notes kept for members that start again; the oldest go first
 MAX_DRAIN = 512  # notes taken over in one step
 MAX_PATH_BYTES = 100  # sun_path holds 108 with its terminator
+LOAD_START = "load_start"  # the key under which the lab announces when the load began: ns on the run's clock
 _HELLO = ""  # the key with which a member that has just started asks for everybody's notes
 
 
@@ -52,6 +54,40 @@ def _pack(key: str, value: Any) -> bytes:
     return note
 
 
+def announce(directory: Path, members: Iterable[NodeId], key: str, value: Any) -> None:
+    """Put a note on the blackboards of the members that are up, from outside the coalition; never waits.
+
+    Whoever is down or busy misses it: say it again. Raises SideChannelError when its socket may not be written.
+    """
+    note = _pack(key, value)
+    try:
+        with _reachable(directory) as base, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            for member in members:
+                with contextlib.suppress(FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+                    sender.sendto(note, _address(base, member))
+    except OSError as error:
+        raise SideChannelError(f"{directory}: the coalition cannot be told {key!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def _reachable(directory: Path) -> Iterator[str]:
+    """A name of the directory that fits into a socket address whatever its length, valid inside the block."""
+    longest = len(os.fsencode(str(directory))) + 24  # "/" + a node id of 16 + ".sock"
+    if longest <= MAX_PATH_BYTES:
+        yield str(directory)
+        return
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
+def _address(base: str, member: NodeId) -> str:
+    return f"{base}/{member}.sock"
+
+
 class MemoryHub:
     """Channels of one coalition inside one process, for tests and the simulator."""
 
@@ -62,6 +98,11 @@ class MemoryHub:
         """The channel of member `me`; notes shared before it joined are not for it."""
         self._queues[me] = deque(maxlen=MAX_WAITING)
         return _MemoryChannel(me, self._queues)
+
+    def announce(self, key: str, value: Any) -> None:
+        """Put a note on the blackboard of every member that has joined, from outside the coalition."""
+        for queue in self._queues.values():
+            queue.append((key, _pack(key, value)))
 
 
 class _MemoryChannel:
@@ -88,14 +129,14 @@ class UnixSideChannel:
         self._peers = tuple(n for n in sorted(coalition) if n != me)
         self._waiting: dict[NodeId, deque[bytes]] = {n: deque(maxlen=MAX_WAITING) for n in self._peers}
         self._own: dict[str, bytes] = {}
-        self._handle: int | None = None
+        self._resources = contextlib.ExitStack()
         try:
-            self._base = self._short(directory)
+            self._base = self._resources.enter_context(_reachable(directory))
             with contextlib.suppress(FileNotFoundError):
                 (directory / f"{me}.sock").unlink()
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._socket.setblocking(False)
-            self._socket.bind(self._address(me))
+            self._socket.bind(_address(self._base, me))
         except OSError as error:
             raise SideChannelError(
                 f"{directory}/{me}.sock: {error}; side_channel must be a writable directory shared by all members"
@@ -135,27 +176,14 @@ class UnixSideChannel:
 
     def close(self) -> None:
         self._socket.close()
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
+        self._resources.close()
 
     def _flush(self) -> None:
         for peer in self._peers:
             waiting = self._waiting[peer]
             while waiting:
                 try:
-                    self._socket.sendto(waiting[0], self._address(peer))
+                    self._socket.sendto(waiting[0], _address(self._base, peer))
                 except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                     break  # down or busy: tried again at the next step
                 waiting.popleft()
-
-    def _short(self, directory: Path) -> str:
-        """A name of the directory that fits into a socket address whatever its length."""
-        longest = len(os.fsencode(str(directory))) + 24  # "/" + a node id of 16 + ".sock"
-        if longest <= MAX_PATH_BYTES:
-            return str(directory)
-        self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        return f"/proc/self/fd/{self._handle}"
-
-    def _address(self, member: NodeId) -> str:
-        return f"{self._base}/{member}.sock"

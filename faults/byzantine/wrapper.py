@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from faults.byzantine.port import Behaviour, BehaviourReceipt, CorruptedNode
-from faults.byzantine.side_channel import SideChannel, SideChannelError
+from faults.byzantine.side_channel import LOAD_START, SideChannel, SideChannelError
 from nodes.committee import Committee
 from nodes.crypto import Domain, Signer
 from nodes.messages import Message, NodeId
@@ -36,17 +36,21 @@ class BehaviourError(RuntimeError):
 
 
 class Mounted(msgspec.Struct):
-    """One behaviour in the stack, active in [start_ns, stop_ns). `id` as in the history's nemesis operations."""
+    """One behaviour in the stack; its window as in `BehaviourSpec`, `id` as in the history's nemesis operations."""
 
     id: int
     behaviour: Behaviour
-    start_ns: int = 0
-    stop_ns: int = 2**62
+    from_ns: int | None = None
+    until_ns: int | None = None
     traced: BehaviourReceipt | None = None
     traced_at: int = 0
 
-    def active(self, now: int) -> bool:
-        return self.start_ns <= now < self.stop_ns
+    def active(self, now: int, load_start: int | None) -> bool:
+        """Is its window open? Before the load starts only one without a beginning is."""
+        if load_start is None:
+            return self.from_ns is None
+        since = now - load_start
+        return (self.from_ns is None or since >= self.from_ns) and (self.until_ns is None or since < self.until_ns)
 
     @property
     def name(self) -> str:
@@ -76,6 +80,11 @@ class _Corrupted:
         self._signers = signers
         self._channel = channel
 
+    @property
+    def load_start(self) -> int | None:
+        note = self.blackboard.get(LOAD_START)
+        return note if isinstance(note, int) else None
+
     def sign(self, statement: bytes, replica: NodeId | None = None) -> bytes:
         return self._signers[replica or self.id].sign(statement)
 
@@ -84,7 +93,7 @@ class _Corrupted:
         self._channel.share(key, value)
 
     def hear(self) -> None:
-        """Take over what other members shared since the last step."""
+        """Take over what the lab and other members shared since the last step."""
         self.blackboard.update(self._channel.drain())
 
 
@@ -164,7 +173,7 @@ class CorruptedNodeShell:
             for effect in self.core.step(now, passed):
                 self._effect(effect, effects)
         for position, mounted in enumerate(self.stack):
-            if mounted.active(now):
+            if self._active(mounted):
                 spontaneous = self._call(mounted, _act, mounted.behaviour, self._node)
                 effects += [Send(to, m) for to, m in self._send(spontaneous, position + 1)]
         effects += self._receipts(now)
@@ -172,7 +181,7 @@ class CorruptedNodeShell:
     def _receive(self, event: Receive) -> Message | None:
         message: Message | None = event.message
         for mounted in reversed(self.stack):
-            if message is not None and mounted.active(self._node.now):
+            if message is not None and self._active(mounted):
                 message = self._call(mounted, mounted.behaviour.receive, self._node, event.sender, message)
         return message
 
@@ -192,7 +201,7 @@ class CorruptedNodeShell:
                     self._node.view = fields["view"]
                 effects.append(effect)
                 for mounted in self.stack:
-                    if mounted.active(self._node.now):
+                    if self._active(mounted):
                         self._call(mounted, mounted.behaviour.emit, self._node, kind, fields)
             case _:
                 effects.append(effect)
@@ -201,12 +210,15 @@ class CorruptedNodeShell:
         """Pass messages outwards through the stack from `position` on. Messages to the node itself are dropped."""
         out = list(messages)
         for mounted in self.stack[position:]:
-            if mounted.active(self._node.now):
+            if self._active(mounted):
                 out = self._call(mounted, _replace, mounted.behaviour, self._node, out)
         for to, _ in out:
             if to not in self._known:
                 raise BehaviourError(f"a behaviour of {self.me} sent to {to!r}; nodes are {sorted(self._known)}")
         return [(to, m) for to, m in out if to != self.me]
+
+    def _active(self, mounted: Mounted) -> bool:
+        return mounted.active(self._node.now, self._node.load_start)
 
     def _call(self, mounted: Mounted, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -92,3 +92,16 @@ def link_counts(reports: Mapping[NodeId, StatusReport | None], dropped: Mapping[
         for b in reports
         if a != b
     }
+
+
+def round_trip_ms(link: Link, reports: Mapping[NodeId, StatusReport | None]) -> float | None:
+    """Round trip of the last keep-alives there and back, as the link's two nodes measured them; None before the first.
+
+    `reports` holds both nodes' reports.
+    """
+    a, b = link
+    there, back = reports[b], reports[a]
+    if there is None or back is None or a not in there.links or b not in back.links:
+        return None
+    delays = (there.links[a].delay_us, back.links[b].delay_us)
+    return None if min(delays) < 0 else sum(delays) / 1000

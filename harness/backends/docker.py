@@ -23,9 +23,10 @@ import docker.errors
 import requests
 from docker.models.containers import Container
 
+from faults.byzantine.side_channel import LOAD_START, announce
 from faults.port import Capability, Link, LinkCount, NodeId, NodeStatus, Shape
 from harness.backends import docker_nodes, leftovers
-from harness.backends.control_client import StatusReport, ask, ask_status, link_counts, node_status
+from harness.backends.control_client import StatusReport, ask, ask_status, link_counts, node_status, round_trip_ms
 from harness.backends.docker_links import (
     PACKET_CAPABILITIES,
     STREAM_CAPABILITIES,
@@ -189,14 +190,8 @@ class DockerCluster:
         return link_counts(await self._reports(list(self._containers)), dropped)
 
     async def rtt_ms(self, link: Link) -> float | None:
-        """Round trip of the last keep-alives there and back, as the two nodes measured them; None before the first."""
-        a, b = link
-        reports = await self._reports([a, b])
-        there, back = reports[b], reports[a]
-        if there is None or back is None or a not in there.links or b not in back.links:
-            return None
-        delays = (there.links[a].delay_us, back.links[b].delay_us)
-        return None if min(delays) < 0 else sum(delays) / 1000
+        """Round trip of the last keep-alives on the link and back; None before the first."""
+        return round_trip_ms(link, await self._reports(link))
 
     # ---------------------------------------------------------------- processes
     async def kill(self, node: NodeId) -> None:
@@ -234,6 +229,11 @@ class DockerCluster:
         self._container(node)
         return node_status(node, (await self._reports([node]))[node])
 
+    def announce_load(self, load_start: int) -> None:
+        """See `port.RunningCluster`. The coalition's directory is mounted into its containers."""
+        if self._coalition is not None:
+            announce(self._coalition, self.roster.byzantine, LOAD_START, load_start)
+
     def trace_file(self, node: NodeId) -> Path:
         """See `port.RunningCluster`."""
         return docker_nodes.data_directory(self._spec, node) / "trace.jsonl"
@@ -254,8 +254,13 @@ class DockerCluster:
             proxies = self._links = ProxyLinks(self._spec, place)
             await proxies.open(self._proxy)
             return proxies
-        layer = await self._call(lambda: PacketLayer(self._spec.run_id, place.bridge, self._ports))
-        return PacketLinks(layer, place.addresses, self._spec.base)
+
+        def build() -> Links:  # kept by the thread that makes it: an interruption does not wait, but `remove` does
+            layer = PacketLayer(self._spec.run_id, place.bridge, self._ports)
+            self._links = PacketLinks(layer, place.addresses, self._spec.base)
+            return self._links
+
+        return await self._call(build)
 
     def _making(self) -> docker_nodes.Making:
         if any(node.byzantine for node in self._spec.nodes):

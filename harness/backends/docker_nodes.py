@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import docker
 import msgspec
@@ -15,17 +14,15 @@ from docker.models.containers import Container
 from faults.byzantine.config import ByzantineConfig
 from faults.port import NodeId
 from harness.backends.docker_network import Place, labels
+from harness.backends.node_files import wipe_disk, write_private
 from harness.backends.port import ClusterSpec, NodeSpec
-from nodes.runtime.config import NodeConfig
+from nodes.runtime.config import Address, NodeConfig
 
 LINK_PORT, CONTROL_PORT, HTTP_PORT = 7000, 7001, 7002  # every node has an address of its own
 MEMORY = "512m"
 CPUS = 1.0
 PIDS = 256
 DATA, CONFIG, GENESIS, COALITION, ATTACK = "/data", "/config", "/genesis.json", "/coalition", "/attack"
-OBSERVATIONS = ("trace.jsonl", "incarnation")  # the lab's, not the node's memory: a wipe spares them
-
-Address: TypeAlias = tuple[str, int]
 
 
 def home(spec: ClusterSpec, node: NodeId) -> Path:
@@ -52,10 +49,10 @@ def write_files(
     for node in spec.nodes:
         data_directory(spec, node.id).mkdir(parents=True, exist_ok=True)
         config = node_config(node, place.addresses[node.id], peers(node.id), start_ns)
-        _write_private(home(spec, node.id) / "node.json", msgspec.json.encode(config))
+        write_private(home(spec, node.id) / "node.json", msgspec.json.encode(config))
         if node.byzantine is not None:
             inside = msgspec.json.encode(_inside(spec, node.byzantine))
-            _write_private(home(spec, node.id) / "byzantine.json", inside)
+            write_private(home(spec, node.id) / "byzantine.json", inside)
 
 
 def node_config(node: NodeSpec, own: str, peers: Mapping[NodeId, Address], start_ns: int) -> NodeConfig:
@@ -74,14 +71,8 @@ def node_config(node: NodeSpec, own: str, peers: Mapping[NodeId, Address], start
 
 
 def wipe(spec: ClusterSpec, node: NodeId) -> None:
-    """Lose the node's disk: everything but the lab's own observations."""
-    for path in data_directory(spec, node).iterdir():
-        if path.name in OBSERVATIONS:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Lose the node's disk."""
+    wipe_disk(data_directory(spec, node))
 
 
 class Making(msgspec.Struct, frozen=True):
@@ -154,10 +145,3 @@ def _inside(spec: ClusterSpec, config: ByzantineConfig) -> ByzantineConfig:
         path = mounted.get(str(Path(file).expanduser().resolve())) if separator else None
         behaviours.append(msgspec.structs.replace(behaviour, use=f"{path}:{name}") if path else behaviour)
     return msgspec.structs.replace(config, side_channel=COALITION, behaviours=tuple(behaviours))
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """For the owner's eyes: it holds keys."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -50,6 +50,12 @@ class RunningCluster(Cluster, Protocol):
         """Where the node's own trace.jsonl lies (readable while the node runs, and after)."""
         ...
 
+    def announce_load(self, load_start: int) -> None:
+        """Tell the corrupted nodes that are up when the load started (run clock), for their behaviours' windows count
+        from there. Never waits; the runner says it again and again, for those that were down or busy. Raises
+        SideChannelError when they cannot be told."""
+        ...
+
     async def stop(self) -> None:
         """Orderly stop of every node that still runs (control port, then kill); traces are complete afterwards."""
         ...
@@ -60,6 +66,10 @@ class Backend(Protocol):
 
     name: str
     capabilities: frozenset[Capability]
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Have everything that a run needs; `progress` hears what takes long. Raises MachineError with the cure."""
+        ...
 
     def up(self, spec: ClusterSpec) -> AbstractAsyncContextManager[RunningCluster]:
         """Bring the cluster up (every control port answers); on leaving remove every process, container, network and

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import msgspec
 
+from faults.byzantine.side_channel import LOAD_START, announce
 from faults.port import Capability, Link, LinkCount, NodeId, NodeStatus, Shape, UnsupportedError
 from harness.backends import leftovers
-from harness.backends.control_client import StatusReport, ask_status, link_counts, node_status
+from harness.backends.control_client import StatusReport, ask_status, link_counts, node_status, round_trip_ms
 from harness.backends.port import ClusterSpec, MachineError
 from harness.backends.ports import free_ports
 from harness.backends.process_nodes import HOST, NodePorts, NodeProcess, PortTakenError
@@ -73,6 +74,7 @@ class ProcessBackend:
                 break
             except PortTakenError as error:
                 await cluster.close()
+                shutil.rmtree(spec.directory / "nodes", ignore_errors=True)  # a first start must not look like a crash
                 if attempt == _TRIES - 1:
                     raise MachineError(
                         f"ports keep being taken while the cluster starts ({error}); is another lab running? "
@@ -135,10 +137,24 @@ class ProcessCluster:
         await _all(process.ready() for process in self._nodes.values())
 
     async def _start_proxies(self, binary: Path, api: int, proxied: Mapping[Link, int]) -> None:
-        server = self._server = start_server(binary, HOST, api, self._spec.directory / "logs" / "toxiproxy.log")
+        log = self._spec.directory / "logs" / "toxiproxy.log"
+        before = log.stat().st_size if log.exists() else 0
+
+        def taken() -> bool:  # a server that cannot listen says so, and does not end
+            return b"address already in use" in log.read_bytes()[before:]
+
+        server = self._server = start_server(binary, HOST, api, log)
         leftovers.register(self._spec.run_id, leftovers.PROCESS, process_ident(server.pid))
         proxies = self._proxies = Toxiproxy(HOST, api)
-        await proxies.wait(lambda: server.poll() is None)
+        foreign = f"port {api}, for the proxies' API, is somebody else's"
+        try:
+            await proxies.wait(lambda: server.poll() is None and not taken())
+        except MachineError as error:
+            if taken():
+                raise PortTakenError(foreign) from error
+            raise
+        if taken() or await proxies.proxies():  # another harness's Toxiproxy answers just as well
+            raise PortTakenError(foreign)
         try:
             await proxies.populate(
                 [
@@ -236,14 +252,8 @@ class ProcessCluster:
         return link_counts(reports, refused)
 
     async def rtt_ms(self, link: Link) -> float | None:
-        """Round trip of the last keep-alives there and back, as the two nodes measured them; None before the first."""
-        a, b = link
-        reports = await self._reports((a, b))
-        there, back = reports[b], reports[a]
-        if there is None or back is None or a not in there.links or b not in back.links:
-            return None
-        delays = (there.links[a].delay_us, back.links[b].delay_us)
-        return None if min(delays) < 0 else sum(delays) / 1000
+        """Round trip of the last keep-alives on the link and back; None before the first."""
+        return round_trip_ms(link, await self._reports(link))
 
     # ---------------------------------------------------------------- processes
     async def kill(self, node: NodeId) -> None:
@@ -281,6 +291,11 @@ class ProcessCluster:
         """What the control port says; not up when it is silent for some seconds."""
         reports = await self._reports([node])
         return node_status(node, reports[node])
+
+    def announce_load(self, load_start: int) -> None:
+        """Over the coalition's side channel."""
+        if self._side_channel is not None:
+            announce(self._side_channel, self.roster.byzantine, LOAD_START, load_start)
 
     def trace_file(self, node: NodeId) -> Path:
         """The node's own trace.jsonl."""

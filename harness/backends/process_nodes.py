@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from faults.port import NodeId
 from harness.backends import leftovers
 from harness.backends.control_client import ask, ask_status
+from harness.backends.node_files import wipe_disk, write_private
 from harness.backends.port import ClusterSpec, MachineError, NodeSpec
 from harness.backends.processes import die_with_parent, process_ident
 from harness.provision.state import project_root
@@ -25,7 +24,6 @@ from nodes.runtime.config import Address, NodeConfig
 HOST = "127.0.0.1"
 START_S = 60.0  # a dozen Python processes start on two busy cores
 STOP_S = 5.0
-OBSERVATIONS = ("trace.jsonl", "incarnation")  # the lab's, not the node's: a lost disk does not take them
 _PORT_TAKEN = "cannot listen on"
 _MACHINE_EXIT = 4
 
@@ -75,22 +73,16 @@ class NodeProcess:
             start_ns=start_ns,
             http=None if self.ports.http is None else (HOST, self.ports.http),
         )
-        _write_private(self.home / "node.json", msgspec.json.encode(config))
+        write_private(self.home / "node.json", msgspec.json.encode(config))
         if node.byzantine is not None:
             coalition = msgspec.structs.replace(node.byzantine, side_channel=side)
-            _write_private(self.home / "byzantine.json", msgspec.json.encode(coalition))
+            write_private(self.home / "byzantine.json", msgspec.json.encode(coalition))
 
     def wipe(self) -> None:
         """Lose the disk: everything in the data directory but the lab's own observations."""
         if self.running:
             raise RuntimeError(f"{self.id} is running: a disk is lost while its node is down; kill the node first")
-        for path in self.data.iterdir():
-            if path.name in OBSERVATIONS:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        wipe_disk(self.data)
 
     # ---------------------------------------------------------------- life
     @property
@@ -189,10 +181,3 @@ class NodeProcess:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
         except OSError as error:
             return f"(unreadable: {error.strerror})"
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)

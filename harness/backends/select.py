@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 
 from faults.port import Capability, UnsupportedError
@@ -35,11 +35,9 @@ def choose(name: str, progress: Callable[[str], None]) -> tuple[Backend, list[st
 
 
 def _prepared(name: str, progress: Callable[[str], None]) -> Backend:
-    """The backend with what it needs in place (engine, image), if it provides that itself."""
+    """The backend with what it needs in place (engine, image, proxy)."""
     backend = make(name)
-    prepare = getattr(backend, "prepare", None)
-    if prepare is not None:
-        prepare(progress)
+    backend.prepare(progress)
     return backend
 
 
@@ -50,8 +48,8 @@ def make(name: str) -> Backend:
     return backend
 
 
-def require(backend: Backend, needs: Iterable[Capability], why: dict[Capability, str]) -> None:
-    """Raise UnsupportedError naming what is missing, what for, and which backends have it."""
+def require(backend: Backend, needs: Mapping[Capability, str]) -> None:
+    """`needs`: capability -> what for. Raise UnsupportedError naming what is missing and which backends have it."""
     missing = sorted(set(needs) - set(backend.capabilities))
     if not missing:
         return
@@ -59,5 +57,5 @@ def require(backend: Backend, needs: Iterable[Capability], why: dict[Capability,
     for capability in missing:
         others = [name for name in CLASSES if name != backend.name and capability in make(name).capabilities]
         cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
-        parts.append(f"{capability.value!r} (needed by {why.get(capability, 'the scenario')}): {cure}")
+        parts.append(f"{capability.value!r} (needed by {needs[capability]}): {cure}")
     raise UnsupportedError(f"backend {backend.name!r} lacks {'; '.join(parts)}")

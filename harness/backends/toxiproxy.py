@@ -2,7 +2,7 @@
 
 toxiproxy-python gives the object model (servers, proxies, toxics) but keeps its address in a class attribute, creates
 proxies one by one and cannot change a toxic; so what is asked often, or of many links at once, goes through the same
-HTTP API by httpx. The proxy named "n1>n2" carries the link (n1, n2): n1 dials it, its upstream is n2. Because only
+HTTP API by aiohttp. The proxy named "n1>n2" carries the link (n1, n2): n1 dials it, its upstream is n2. Because only
 the dialler of a link sends, faults go on the "upstream" stream (client to server).
 """
 
@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
+import aiohttp
 import msgspec
 from toxiproxy import Toxiproxy as ToxiproxyApi
 
@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 _IN_FLIGHT = 16  # requests at a time: the server handles them in parallel, and the loop stays responsive
 _ENABLE_TRIES = 20
+_ANSWER_S = 20.0
+_HELLO_S = 2.0
 _api_lock = threading.Lock()  # toxiproxy-python holds one address per process
 
 
@@ -82,17 +84,21 @@ def start_server(binary: Path, host: str, port: int, log: Path) -> subprocess.Po
 
 
 class Toxiproxy:
-    """Client of one server. Toxics are named after their type, one of a type on each proxy's upstream stream."""
+    """Client of one server, to be made inside a running loop. Toxics are named after their type, one of a type on each
+    proxy's upstream stream."""
 
     def __init__(self, host: str, port: int) -> None:
         self.address = (host, port)
-        limits = httpx.Limits(max_connections=_IN_FLIGHT, max_keepalive_connections=_IN_FLIGHT)
-        self._http = httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=20.0, limits=limits, trust_env=False)
+        self._http = aiohttp.ClientSession(
+            f"http://{host}:{port}",
+            connector=aiohttp.TCPConnector(limit=_IN_FLIGHT),
+            timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
+        )
         self._toxics: dict[tuple[str, str], dict[str, int]] = {}  # (proxy, toxic) -> attributes, as last set
 
     async def close(self) -> None:
         """Close the connections to the server."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def wait(self, alive: Callable[[], bool], timeout_s: float = 20.0) -> None:
         """Return when the server answers. Raises MachineError if `alive()` turns false or time runs out."""
@@ -109,7 +115,12 @@ class Toxiproxy:
 
     async def running(self) -> bool:
         """Does a Toxiproxy server answer at this address?"""
-        return await self._library(lambda api: bool(api.running() and b"version" in api.version()))
+        limit = aiohttp.ClientTimeout(total=_HELLO_S)  # a stranger who holds the port may say nothing for ever
+        try:
+            async with self._http.get("/version", timeout=limit) as response:
+                return response.status == 200 and b"version" in await response.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return False
 
     async def proxies(self) -> Mapping[str, Any]:
         """Name -> toxiproxy-python Proxy object, as the server has them now."""
@@ -183,14 +194,15 @@ class Toxiproxy:
 
     async def _call(self, method: str, path: str, body: bytes | None, what: str) -> None:
         try:
-            response = await self._http.request(method, path, content=body)
-        except httpx.HTTPError as error:
+            async with self._http.request(method, path, data=body) as response:
+                status, answer = response.status, await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise MachineError(
                 f"Toxiproxy at {self.address[0]}:{self.address[1]} could not {what}: {type(error).__name__} {error}; "
                 "its log is toxiproxy.log in the run's logs"
             ) from error
-        if response.is_error:
-            raise MachineError(f"Toxiproxy could not {what}: {response.status_code} {response.text.strip()[:300]}")
+        if status >= 400:
+            raise MachineError(f"Toxiproxy could not {what}: {status} {answer.strip()[:300]}")
 
     async def _each(self, calls: Sequence[Callable[[], Awaitable[None]]]) -> None:
         slots = asyncio.Semaphore(_IN_FLIGHT)

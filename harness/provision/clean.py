@@ -46,7 +46,9 @@ FAILURES = (
 def sweep(progress: Progress) -> list[str]:
     """Remove what dead harnesses left; one sentence a removed thing. Quick when there is nothing. Never raises: what
     could not be removed is told to `progress` and stays for the next time."""
-    with _alone():
+    with _alone(progress) as alone:
+        if not alone:
+            return []
         removed = [_told(progress, line) for line in leftovers.sweep()]
         for thing, remove in _found(progress):
             try:
@@ -86,11 +88,21 @@ def remove_all(progress: Progress) -> list[str]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One sweep at a time: two at once would trip over each other's half-removed containers."""
-    with (state_directory() / "sweep.lock").open("w") as lock:
+def _alone(progress: Progress) -> Iterator[bool]:
+    """One sweep at a time: two at once would trip over each other's half-removed containers. False: not even one."""
+    try:
+        lock = (state_directory() / "sweep.lock").open("w")
+    except OSError as error:
+        progress(f"cannot be looked for: {error}; set MOONQUAKE_STATE to a directory that we may write to")
+        yield False
+        return
+    except MachineError as error:
+        progress(f"cannot be looked for: {error}")
+        yield False
+        return
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield True
 
 
 def owner_lives(owner: str) -> bool:

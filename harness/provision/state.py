@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from harness.backends.port import MachineError
+
 SOCKET_PATH_LIMIT = 100  # the kernel allows 107 bytes; dockerd and containerd append short names of their own
 
 
@@ -16,10 +18,15 @@ def project_root() -> Path:
 
 
 def state_directory() -> Path:
-    """The state directory, made on demand."""
+    """The state directory, made on demand. Raises MachineError where it cannot be."""
     named = os.environ.get("MOONQUAKE_STATE")
     directory = Path(named).resolve() if named else project_root() / ".state"
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(
+            f"{directory}: cannot be our state directory: {error.strerror}; set MOONQUAKE_STATE to one we may write to"
+        ) from error
     return directory
 
 

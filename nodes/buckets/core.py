@@ -2,9 +2,10 @@
 
 A transaction is in exactly one place: the primary bucket, the secondary bucket, parked (it was "too new" and waits for
 its predecessor), or included (in a batch of this node that is not ordered yet). It leaves when a final, effective batch
-holds it, or when it expires. A batch is built `max_batch_delay_ms` after the first entry, when it is full, and when a
-secondary's deadline passes; each time with everything in the primary bucket and every overdue secondary, in as many
-batches as the limits ask for.
+holds it, or when it expires. A batch is built for the first entry, but not sooner than `max_batch_delay_ms` after the
+one before (so nothing waits in a quiet bucket, and a busy one fills); when it is full; and when a secondary's deadline
+passes. Each time with everything in the primary bucket and every overdue secondary, in as many batches as the limits
+ask for.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class BucketsCore:
         self._roles: dict[bytes, str] = {}  # role of what is included, until its batch id is known
         self._history = OrderedBatches(self._clan, self._limits.equivocation)
         self._build_at: int | None = None
+        self._built = -self._delay_ns  # when the last batch was made
         self._armed: int | None = None
 
     # ------------------------------------------------------------ Core
@@ -144,7 +146,7 @@ class BucketsCore:
             return
         self._primary.add(entry)
         if self._build_at is None:
-            self._build_at = now + self._delay_ns
+            self._build_at = max(now, self._built + self._delay_ns)
 
     def _held(self, tx: bytes) -> Entry | None:
         entry = self._primary.entries.get(tx) or self._secondary.entries.get(tx) or self._included.get(tx)
@@ -194,6 +196,7 @@ class BucketsCore:
     def _propose(self, now: int, chosen: list[Entry], out: list[Effect]) -> None:
         if not chosen:
             return
+        self._built = now
         for entry in chosen:
             entry.included_ms = now // MS
             self._included[entry.tx] = entry

@@ -313,11 +313,7 @@ class ExecutionCore:
         if own is None or self.halted:
             return
         if own != claim_of(certificate):
-            self._halt(
-                f"clan {self.clan} certified root {certificate.root.hex()} at height {certificate.height}, "
-                f"own root is {own[2].hex()}",
-                out,
-            )
+            self._halt(_contradiction(certificate, own), out)
             out.append(Contradiction(certificate, own[2]))
         elif certificate.height > self.certified:
             for height in range(self.certified + 1, certificate.height + 1):
@@ -367,3 +363,10 @@ class ExecutionCore:
                 balance, seq = before[address]
                 break
         return {"address": address.hex(), "balance": balance, "seq": seq, "height": self.certified}
+
+
+def _contradiction(certificate: StateCertificate, own: Claim) -> str:
+    """What the certificate says otherwise than the own claim of its height: the block, the roots before and after."""
+    named = zip(("block", "root before", "root"), claim_of(certificate), own, strict=True)
+    differ = ", ".join(f"{name} {theirs.hex()} (own: {mine.hex()})" for name, theirs, mine in named if theirs != mine)
+    return f"clan {certificate.clan} certified {differ} at height {certificate.height}"

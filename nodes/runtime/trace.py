@@ -46,12 +46,20 @@ class TraceWriter:
         """Forget what was collected (it did not happen: the log could not be written)."""
         self._pending.clear()
 
+    def take(self) -> bytes:
+        """What was collected, as lines for `write`."""
+        data = self._encoder.encode_lines(self._pending) if self._pending else b""
+        self._pending.clear()
+        return data
+
     def flush(self) -> None:
         """Write what was collected. Raises TraceError."""
-        if not self._pending:
+        self.write(self.take())
+
+    def write(self, data: bytes) -> None:
+        """Append lines that `take` gave, in that order. Raises TraceError."""
+        if not data:
             return
-        data = self._encoder.encode_lines(self._pending)
-        self._pending.clear()
         written = 0
         try:
             while written < len(data):

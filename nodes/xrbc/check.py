@@ -62,6 +62,23 @@ def header_fault(header: BatchHeader, sender: str, clan: int, now_ms: int, commi
     return None
 
 
+def proposal_fault(
+    batch: Batch,
+    ident: bytes,
+    sender: str,
+    clan: int,
+    now_ms: int,
+    committee: Committee,
+    domain: Domain,
+    verifier: Verifier,
+) -> str | None:
+    """Why `sender` may not propose this batch in `clan`, or did not sign it; None if header and signature are good."""
+    fault = header_fault(batch.header, sender, clan, now_ms, committee)
+    if fault is None and not verifier.verify(committee.keys[sender], domain.batch(ident), batch.signature):
+        return "bad signature of the batch proposer"
+    return fault
+
+
 def body_fault(batch: Batch) -> str | None:
     """Why the transactions are not the ones that the header binds, or None."""
     header = batch.header

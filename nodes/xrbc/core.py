@@ -6,6 +6,9 @@ the batch's proposer; a gateway does so with every certificate it meets (it cann
 to a gateway alone would be a broken promise, D4). Anybody else multicasts it once, if it is not final
 `batch_retry_ms` after first sight. That is (1 + gateways) multicasts a batch in the ordinary case.
 
+Bodies at a gateway. A proposer sends its batch to the gateways too, which keep it until its certificate comes
+(early.py): so the pre-confirmation needs no fetch. They fetch what they were not sent.
+
 Bounds. A proposer may have OPEN_BATCHES batches and OPEN_BYTES bytes voted for here and not final, and SEQ_WINDOW
 sequence numbers beyond its highest certified one. Bodies are kept for the cycle: a node that lost its disk executes
 from genesis and must be served every one of them.
@@ -37,6 +40,7 @@ from nodes.messages import (
 )
 from nodes.port import (
     EVERYONE,
+    GATEWAYS,
     Available,
     Effect,
     Event,
@@ -55,7 +59,8 @@ from nodes.port import (
 )
 from nodes.records import BatchKeyRecord, BatchRecord, FinalisedRecord
 from nodes.xrbc.agenda import Agenda
-from nodes.xrbc.check import Key, body_fault, header_fault, key_of, place_fault, transactions_fault
+from nodes.xrbc.check import Key, body_fault, key_of, place_fault, proposal_fault, transactions_fault
+from nodes.xrbc.early import EarlyBodies
 from nodes.xrbc.make import make_batch, make_vote
 from nodes.xrbc.pool import Pool
 from nodes.xrbc.report import Accusations, available_event, batch_event, reject_event, vote_event
@@ -94,6 +99,7 @@ class XrbcCore:
         self._retrieval = Retrieval(me, committee, self._agenda)
         self._voted = Voted(committee.parameters.batch_ttl_ms)
         self._bodies: dict[bytes, Batch] = {}
+        self._early = EarlyBodies(committee, domain, verifier)
         self._own: dict[bytes, _Own] = {}  # own batches without certificate
         self._next_seq = 0
         self._highest: dict[NodeId, int] = {}  # highest certified seq per proposer
@@ -181,7 +187,8 @@ class XrbcCore:
         self._next_seq += 1
         self._own[ident] = _Own(batch)
         self._store(batch, ident, tuple(tx_id(transaction) for transaction in transactions), out)
-        out.append(Multicast(clan_group(self._clan), BatchMessage(batch)))
+        message = BatchMessage(batch)
+        out.extend(Multicast(group, message) for group in (clan_group(self._clan), GATEWAYS))
         self._agenda.add(now + self._retry_ns, ("resend", ident))
         self._vote(now, batch.header, ident, out)
 
@@ -202,26 +209,24 @@ class XrbcCore:
 
     # ------------------------------------------------------------ clan member
     def _on_batch(self, now: int, sender: NodeId, message: BatchMessage, out: list[Effect]) -> None:
-        batch = message.batch
-        header = batch.header
-        if self._clan is None:
-            return self._reject(out, sender, "a batch was sent to a node outside its clan")
+        batch, header = message.batch, message.batch.header
+        if self._clan is None:  # a gateway
+            return self._on_early_batch(now, sender, batch, out)
         ident = batch_id(header)
         key = key_of(header)
         voted = self._voted.get(key)
         if voted == ident and ident in self._bodies and sender == header.proposer:
             out.append(Send(sender, self._vote_for(header, ident)))
             return None
-        fault = header_fault(header, sender, self._clan, now // MS, self._committee)
-        if fault is None and not self._verifier.verify(
-            self._committee.keys[sender], self._domain.batch(ident), batch.signature
-        ):
-            fault = "bad signature of the batch proposer"
+        clan, committee = self._clan, self._committee
+        fault = proposal_fault(batch, ident, sender, clan, now // MS, committee, self._domain, self._verifier)
         if fault is None and voted is not None and voted != ident:
-            self._accuse_proposer(key, voted, batch, out)
+            self._accusations.second_batch(key, self._bodies.get(voted), batch, out)
             fault = "a second batch under one key"
         if fault is None:
-            fault = self._voted.fault(key, header.byte_length, self._window(sender), now // MS) or body_fault(batch)
+            fault = self._voted.fault(
+                key, header.byte_length, self._highest.get(sender, -1) + SEQ_WINDOW, now // MS
+            ) or body_fault(batch)
         if fault is not None:
             return self._reject(out, sender, fault)
         ids = tuple(tx_id(transaction) for transaction in batch.transactions)
@@ -249,6 +254,23 @@ class XrbcCore:
         assert self._signer is not None  # only a member of a clan votes, and every member has a signer
         return make_vote(self._domain, self._signer, self._me, header, ident)
 
+    # ------------------------------------------------------------ gateway
+    def _on_early_batch(self, now: int, sender: NodeId, batch: Batch, out: list[Effect]) -> None:
+        """A proposer's batch at a gateway: kept for its certificate, or used at once if that was here first."""
+        ident = batch_id(batch.header)
+        fault = None if ident in self._bodies else self._early.add(now // MS, sender, ident, batch)
+        if fault is not None:
+            self._reject(out, sender, fault)
+        elif self._retrieval.wants(ident):
+            self._use_early(sender, ident, out)
+
+    def _use_early(self, proposer: NodeId, ident: bytes, out: list[Effect]) -> None:
+        """The batch is certified: what was sent early counts from now on."""
+        batch = self._early.take(proposer, ident)
+        if batch is not None and ident not in self._bodies:
+            self._retrieval.finish(ident, proposer, out)
+            self._store(batch, ident, tuple(tx_id(transaction) for transaction in batch.transactions), out)
+
     # ------------------------------------------------------------ votes and certificates
     def _on_vote(self, now: int, sender: NodeId, vote: AvailabilityVote, out: list[Effect]) -> None:
         if vote.batch in self._pool.finalised:
@@ -258,7 +280,7 @@ class XrbcCore:
         fault = place_fault(vote.clan, vote.proposer, self._committee)
         if fault is None and self._committee.clan_of.get(vote.voter) != vote.clan:
             fault = f"{vote.voter} is no member of clan {vote.clan}"
-        if fault is None and vote.seq > self._window(vote.proposer):
+        if fault is None and vote.seq > self._highest.get(vote.proposer, -1) + SEQ_WINDOW:
             fault = f"sequence number {vote.seq} is beyond the window of {vote.proposer}"
         if fault is not None:
             return self._reject(out, sender, fault)
@@ -286,6 +308,7 @@ class XrbcCore:
 
     def _adopt(self, now: int, certificate: AvailabilityCertificate, out: list[Effect], built: bool) -> None:
         """First sight of a valid certificate that is not final: tell, spread, fetch as the module docstring says."""
+        self._use_early(certificate.proposer, certificate.batch, out)
         self._learn(certificate, out)
         self._pool.add(certificate)
         if self._gateway or (built and certificate.proposer == self._me):
@@ -307,18 +330,15 @@ class XrbcCore:
         out.append(Available(certificate))
 
     def _learn_seq(self, certificate: AvailabilityCertificate) -> None:
-        highest = self._highest.get(certificate.proposer, -1)
-        if certificate.seq > highest:
-            self._highest[certificate.proposer] = certificate.seq
+        proposer = certificate.proposer
+        self._highest[proposer] = max(certificate.seq, self._highest.get(proposer, -1))
         if certificate.proposer == self._me:  # after a lost disk: never again under a key that is certified
             self._next_seq = max(self._next_seq, certificate.seq + 1)
-
-    def _window(self, proposer: NodeId) -> int:
-        return self._highest.get(proposer, -1) + SEQ_WINDOW
 
     def _on_finalised(self, now: int, block: Block, out: list[Effect]) -> None:
         for certificate in block.payload:
             batch = certificate.batch
+            self._use_early(certificate.proposer, batch, out)
             known = batch in self._pool.certificates or batch in self._pool.finalised
             if not known and self._pool.fault(certificate) is None:
                 self._learn(certificate, out)
@@ -374,12 +394,6 @@ class XrbcCore:
         out.append(Persist(BatchRecord(batch)))
         out.append(batch_event(ident, batch.header, ids))
         out.append(Stored(batch))
-
-    def _accuse_proposer(self, key: Key, voted: bytes, batch: Batch, out: list[Effect]) -> None:
-        first = self._bodies.get(voted)
-        if first is not None:
-            headers = tuple(Batch(b.header, (), b.signature) for b in (first, batch))
-            self._accusations.make(batch.header.proposer, "batch-equivocation", key, headers, out)
 
     def _reject(self, out: list[Effect], sender: NodeId, reason: str) -> None:
         out.append(reject_event(sender, reason))

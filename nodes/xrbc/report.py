@@ -8,7 +8,7 @@ import msgspec
 
 from nodes.committee import Committee
 from nodes.crypto import signers_of
-from nodes.messages import AvailabilityCertificate, BatchHeader, NodeId, Wire
+from nodes.messages import AvailabilityCertificate, Batch, BatchHeader, NodeId, Wire
 from nodes.port import Effect, Emit
 from nodes.xrbc.check import Key
 
@@ -59,6 +59,12 @@ class Accusations:
             del self._made[next(iter(self._made))]
         proof = base64.b64encode(msgspec.msgpack.encode(evidence)).decode()
         out.append(Emit("accuse", {"culprit": culprit, "kind": kind, "evidence": proof}))
+
+    def second_batch(self, key: Key, first: Batch | None, second: Batch, out: list[Effect]) -> None:
+        """The proposer signed two batches under one key; without the body of the first there is no proof."""
+        if first is not None:
+            headers = tuple(Batch(batch.header, (), batch.signature) for batch in (first, second))
+            self.make(second.header.proposer, "batch-equivocation", key, headers, out)
 
 
 def _name(ident: bytes, value: BatchHeader | AvailabilityCertificate) -> dict[str, object]:

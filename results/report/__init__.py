@@ -11,7 +11,15 @@ __all__ = ["write_report"]
 
 
 def write_report(run: Run) -> Path:
-    """Write report.html into the run directory and return its path. Raises HistoryError on a damaged run."""
+    """Write report.html into the run directory, whole or not at all, and return its path.
+
+    Raises HistoryError on a damaged run, OSError where nothing can be written.
+    """
     path = run.directory / "report.html"
-    path.write_text(render(run), encoding="utf-8")
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(render(run), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path

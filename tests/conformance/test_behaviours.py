@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from faults.byzantine.registry import BEHAVIOURS, load_behaviour
+from faults.byzantine.side_channel import LOAD_START
 from faults.registry import registered
 from nodes.crypto import Ed25519Verifier
 from nodes.messages import (
@@ -133,7 +134,8 @@ def test_outside_its_window_it_is_an_honest_node(use: str) -> None:
     core = Canned(*(Multicast(EVERYONE, m) for m in words_of(ME)))
     behaviour = load_behaviour(use, {})
     shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
-    shell.stack[0].start_ns = 5
+    shell.stack[0].from_ns = 5
+    shell.node.blackboard[LOAD_START] = 0
     effects = shell.step(4, Receive("n2", words_of("n2")[1]))
     assert [e for e in effects if isinstance(e, Multicast)] == list(core.effects)
     assert not behaviour.receipt.bit

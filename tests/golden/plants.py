@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.golden.story import Record, Story
-from tests.golden.world import MS, World, certificate, state_certificate
+from tests.golden.world import MS as MS
+from tests.golden.world import World, certificate, state_certificate
 
 SECOND = 1000 * MS
 OTHER = "ee" * 32
@@ -16,17 +17,17 @@ Plant = Callable[[World, Story], None]
 PLANTS: dict[str, dict[str, Plant]] = {}
 
 READS = {
-    "fork": ("finalise", "certify"),
+    "fork": ("start", "finalise", "certify"),
     "prefix": ("start", "restart", "finalise"),
-    "dedup": ("finalise", "execute", "batch", "include", "available", "forward"),
-    "availability": ("finalise", "batch", "body", "available", "retrieve"),
-    "censorship": ("finalise", "batch", "forward", "received", "include"),
-    "state-root": ("finalise", "available", "body", "execute", "state_certificate"),
-    "finality-bounds": ("gateway", "propose", "finalise"),
+    "dedup": ("start", "finalise", "execute", "batch", "include", "available", "forward"),
+    "availability": ("start", "finalise", "batch", "body", "available", "retrieve"),
+    "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
+    "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
+    "finality-bounds": ("start", "gateway", "propose", "finalise"),
     "liveness": ("start", "restart", "halt", "propose", "finalise"),
-    "conservation": ("finalise", "available", "body", "execute"),
-    "acknowledged": ("finalise", "available", "body", "gateway"),
-    "receipts": ("finalise",),
+    "conservation": ("start", "finalise", "available", "body", "execute"),
+    "acknowledged": ("start", "finalise", "available", "body", "gateway"),
+    "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
 }  # what a golden file of each checker holds
 
 
@@ -68,6 +69,11 @@ def two_quorums_in_one_view(world: World, story: Story) -> None:
 def signer_counted_twice(world: World, story: Story) -> None:
     event = story.events("certify", node="n2", view=2)[0]
     event["signers"][0], event["signatures"][0] = event["signers"][1], event["signatures"][1]
+
+
+@plant("fork", "unjustified")
+def final_without_a_certificate(world: World, story: Story) -> None:
+    story.drop("certify", view=3)
 
 
 # ---------------------------------------------------------------- prefix
@@ -148,6 +154,11 @@ def another_body(world: World, story: Story) -> None:
     )
     wrong = story.events("body", batch=second)[0]["data"]
     story.events("body", batch=first)[0]["data"] = wrong
+
+
+@plant("availability", "uncertified-batch")
+def ordered_without_a_certificate(world: World, story: Story) -> None:
+    story.drop("available", batch=story.events("finalise", height=1)[0]["batches"][0])
 
 
 # ---------------------------------------------------------------- censorship
@@ -300,17 +311,15 @@ def declare_partition(story: Story) -> None:
         "dropped": 9, "bit": True, "heal_verified": True,
     }  # fmt: skip
     for time, f, more in ((300, "start", {}), (500, "stop", {"receipt": receipt})):
-        story.history.append(
-            {
-                "index": len(story.history), "time": time * MS, "process": "nemesis", "type": "info", "f": f,
-                "value": {"id": 1, "use": "partition", "kind": "fault", "targets": ["n0>n1"], **more},
-            }
-        )  # fmt: skip
+        value = {"id": 1, "use": "partition", "kind": "fault", "targets": ["n0>n1"], **more}
+        story.tell({"index": 0, "time": time * MS, "process": "nemesis", "type": "info", "f": f, "value": value})
+    story.info["heal"] = 500 * MS
 
 
 def _receipt(story: Story) -> Record:
     declare_partition(story)
-    receipt: Record = story.history[-1]["value"]["receipt"]
+    (stop,) = (op for op in story.history if op["process"] == "nemesis" and op["f"] == "stop")
+    receipt: Record = stop["value"]["receipt"]
     return receipt
 
 
@@ -328,12 +337,14 @@ def heal_unseen(world: World, story: Story) -> None:
 def never_injected(world: World, story: Story) -> None:
     declare_partition(story)
     story.history = [op for op in story.history if op["process"] != "nemesis"]
+    story.tell()
 
 
 @plant("receipts", "left no receipt")
 def never_stopped(world: World, story: Story) -> None:
     declare_partition(story)
-    story.history.pop()
+    story.history = [op for op in story.history if op["process"] != "nemesis" or op["f"] != "stop"]
+    story.tell()
 
 
 @plant("receipts", "outside the load")
@@ -345,8 +356,10 @@ def after_the_load(world: World, story: Story) -> None:
 @plant("receipts", "after the last finalisation")
 def after_everything(world: World, story: Story) -> None:
     declare_partition(story)
-    for operation in story.history[-2:]:
-        operation["time"] += 60 * SECOND
+    for operation in story.history:
+        if operation["process"] == "nemesis":
+            operation["time"] += 60 * SECOND
+    story.tell()
     story.info["load_end"] += 120 * SECOND
 
 
@@ -354,3 +367,35 @@ def after_everything(world: World, story: Story) -> None:
 def undeclared(world: World, story: Story) -> None:
     declare_partition(story)
     story.info["faults"] = []
+
+
+@plant("receipts", "counts nothing")
+def all_talk(world: World, story: Story) -> None:
+    _receipt(story)["dropped"] = 0
+
+
+@plant("receipts", "healed after")
+def healed_late(world: World, story: Story) -> None:
+    declare_partition(story)
+    story.info["heal"] = 400 * MS
+
+
+@plant("receipts", "said to be cut")
+def leaked(world: World, story: Story) -> None:
+    declare_partition(story)
+    start = story.events("start", node="n1")[0]
+    story.add(start, event="retrieve", batch=OTHER, ok=True, time=400 * MS, **{"from": "n0"})
+
+
+@plant("receipts", "active for")
+def a_moment_only(world: World, story: Story) -> None:
+    declare_partition(story)
+    story.info["faults"][0]["start"] = 0
+
+
+@plant("receipts", "one message should take")
+def no_latency(world: World, story: Story) -> None:
+    for proposal in story.events("propose"):
+        for node in world.committee.tribe:
+            vote = {"view": proposal["view"], "kind": "normal", "block": proposal["block"]}
+            story.add({"event": "vote", "incarnation": 1}, node=node, time=proposal["time"] + MS, **vote)

@@ -39,6 +39,12 @@ class Story:
         self.trace.append(added)
         return added
 
+    def tell(self, *operations: Record) -> None:
+        """Put history records where their times belong, and number all of them anew."""
+        self.history = sorted([*self.history, *operations], key=lambda o: int(o["time"]))
+        for index, operation in enumerate(self.history):
+            operation["index"] = index
+
     def shuffled(self, rng: Random) -> Story:
         """Unrelated records in another order: nodes are written one after the other, each keeping its own order."""
         blocks: dict[str, list[Record]] = {}

@@ -71,6 +71,7 @@ class World:
         self.seqs: dict[str, int] = {}
         self.batch_seqs: dict[str, int] = {}
         self.history: list[Record] = []
+        self.processes: dict[bytes, int] = {}  # transaction -> the client that submits it
         self.trace: list[Record] = []
         self.parent = NO_HASH
         self.copies = copies
@@ -114,7 +115,9 @@ class World:
             "heal": 100 * MS,
             "end": end,
         }
-        return Story(info, self.history, sorted(self.trace, key=lambda e: int(e["time"])))
+        story = Story(info, self.history, sorted(self.trace, key=lambda e: int(e["time"])))
+        story.tell()
+        return story
 
     # ---------------------------------------------------------------- one block
     def _block(self, count: int) -> None:
@@ -181,9 +184,9 @@ class World:
         else:
             name = "txn"
             value = [self._micro(o) for o in transaction.operations]
-        index = len(self.history)
+        process = self.processes.setdefault(tx_id(transaction), len(self.processes))
         return {
-            "index": index, "time": at * MS, "process": 0, "type": kind, "f": name, "value": value,
+            "index": 0, "time": at * MS, "process": process, "type": kind, "f": name, "value": value,
             "tx": tx_id(transaction).hex(), "gateway": self.committee.gateways[0],
         }  # fmt: skip
 

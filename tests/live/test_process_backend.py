@@ -13,15 +13,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import msgspec
 import pytest
 
+from faults.byzantine.config import BehaviourSpec, ByzantineConfig
 from faults.port import Link, Roster, Shape, UnsupportedError
 from harness.backends import leftovers, process
 from harness.backends.port import ClusterSpec, MachineError, NodeSpec
 from harness.backends.ports import free_ports
 from harness.backends.process import ProcessBackend, ProcessCluster
 from harness.backends.processes import process_ident, process_start
+from harness.http import HttpClient
 from nodes.crypto import Domain, Ed25519Signer
 from nodes.messages import encode
 from nodes.wallet import Wallet
@@ -100,15 +102,18 @@ async def test_a_cluster_finalises_blocks_and_executes_a_transfer(tmp_path: Path
         await heights_grow(running, running.roster.nodes, by=10)
         wallet = Wallet(Ed25519Signer(seed_of("w0")), Domain("test", 0, 0))
         transfer = wallet.transfer(0, bytes.fromhex(public_of("w1")), 250)
-        async with httpx.AsyncClient(base_url=running.gateways["g0"], timeout=60) as client:
-            accepted = await client.post("/transactions", content=encode(transfer))
-            assert accepted.status_code == 202, accepted.text
-            tx = accepted.json()["tx"]
-            status = (await client.get(f"/transactions/{tx}?wait=exec&timeout_s=50")).json()
+        async with HttpClient() as http:
+
+            async def ask(method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+                status, answer = await http.request(method, running.gateways["g0"], path, body, timeout_s=60)
+                return status, msgspec.json.decode(answer)
+
+            code, accepted = await ask("POST", "/transactions", encode(transfer))
+            assert code == 202, accepted
+            _, status = await ask("GET", f"/transactions/{accepted['tx']}?wait=exec&timeout_s=50")
             assert (status["phase"], status["outcome"]) == ("exec", "applied")
-            balance = (await client.get(f"/accounts/{public_of('w1')}")).json()
-            assert balance["balance"] == 1_000_250
-            assert (await client.get("/blocks/1")).json()["height"] == 1
+            assert (await ask("GET", f"/accounts/{public_of('w1')}"))[1]["balance"] == 1_000_250
+            assert (await ask("GET", "/blocks/1"))[1]["height"] == 1
         rtt = await running.rtt_ms(("n0", "n1"))
         assert rtt is not None and rtt >= 2 * MESH - 1
         pids = [running.status(n) for n in running.roster.nodes]
@@ -186,6 +191,37 @@ async def test_kill_restart_disk_loss_and_pause(tmp_path: Path) -> None:
         await heights_grow(running, ["n0", "n3"])
         await running.resume("n2")
         await heights_grow(running, running.roster.nodes)
+
+
+async def test_a_window_opens_when_the_load_starts_and_for_a_node_that_starts_again(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    late = BehaviourSpec(1, "silent-leader", from_ns=1_000_000_000)
+    coalition = ByzantineConfig("n0", {"n0": seed_of("n0").hex()}, "", 1, (late,))
+    nodes = tuple(msgspec.structs.replace(n, byzantine=coalition) if n.id == "n0" else n for n in spec.nodes)
+    roster = msgspec.structs.replace(spec.roster, byzantine=("n0",))
+
+    async with ProcessBackend().up(msgspec.structs.replace(spec, nodes=nodes, roster=roster)) as running:
+
+        def dropped(incarnation: int) -> list[int]:
+            """Times at which n0's receipt said that it was silent."""
+            lines = running.trace_file("n0").read_bytes().split(b"\n")[:-1]  # the last one may be half written
+            events = [e for e in map(msgspec.json.decode, lines) if e["event"] == "behaviour"]
+            return [e["time"] for e in events if e["incarnation"] == incarnation and e["dropped"] > 0]
+
+        await heights_grow(running, running.roster.honest, by=10)
+        assert dropped(1) == []
+        load_start = running.now()
+
+        async def bites(incarnation: int) -> bool:
+            running.announce_load(load_start)
+            return bool(dropped(incarnation))
+
+        await until(lambda: bites(1))
+        assert dropped(1)[0] >= load_start + 1_000_000_000
+        await running.kill("n0")
+        running.announce_load(load_start)  # nobody listens
+        await running.start("n0")
+        await until(lambda: bites(2))
 
 
 async def test_a_port_that_is_taken_is_tried_again_then_explained(

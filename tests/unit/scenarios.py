@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.plan import Plan, resolve
 from harness.scenario import Scenario, parse
-from harness.table import Source
+from harness.toml import Source
 
 FAKES = str(Path(__file__).parents[1] / "fakes.py")
 

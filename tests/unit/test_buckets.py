@@ -83,19 +83,31 @@ def order(driver: Driver, config: ClusterConfig, height: int, *batches: Batch) -
 
 
 # ---------------------------------------------------------------- intake
-def test_primary_includes_after_the_batch_delay_and_sends_a_receipt() -> None:
+def test_primary_includes_at_once_when_nothing_went_before_and_sends_a_receipt() -> None:
     config = small_config(7, **PARAMETERS)
     driver, sent = buckets(config)
     transaction = mine(config)
     driver.run(50)
     driver.inject("n0", "g0", forward(config, transaction))
     driver.run(SECOND)
-    assert proposals(driver) == [(150, (transaction,))]
+    assert proposals(driver) == [(50, (transaction,))]
     [(to, receipt)] = sent
     assert to == "g0" and isinstance(receipt, ForwardReceipt)
     assert (receipt.transaction, receipt.member, receipt.received_ms) == (tx_id(transaction), "n0", 50)
     statement = domain_of(config).receipt(tx_id(transaction), "n0", 50)
     assert VERIFIER.verify(signer_of("n0").public_key, statement, receipt.signature)
+
+
+def test_batches_follow_each_other_no_closer_than_the_batch_delay() -> None:
+    config = small_config(7, **PARAMETERS)
+    driver, _ = buckets(config)
+    transactions = [mine(config, account=f"acct{i}") for i in range(6)]
+    for transaction, at in zip(transactions, (50, 60, 140, 160, 400, 401), strict=True):
+        driver.run(at)
+        driver.inject("n0", "g0", forward(config, transaction))
+    driver.run(SECOND)
+    t = transactions
+    assert proposals(driver) == [(50, (t[0],)), (150, (t[1], t[2])), (250, (t[3],)), (400, (t[4],)), (500, (t[5],))]
 
 
 def test_secondary_includes_only_after_its_deadline() -> None:
@@ -105,7 +117,7 @@ def test_secondary_includes_only_after_its_deadline() -> None:
     driver.inject("n0", "g0", forward(config, transaction))
     driver.inject("n0", "g0", forward(config, mine(config)))
     driver.run(5 * SECOND)
-    assert proposals(driver) == [(100, (mine(config),)), (2000, (transaction,))]
+    assert proposals(driver) == [(0, (mine(config),)), (2000, (transaction,))]
     roles = [f["role"] for _, _, e, f in driver.trace if e == "received"]
     assert roles == ["secondary", "primary"]
 
@@ -200,10 +212,13 @@ def test_byte_limit_splits_batches() -> None:
 def test_expired_transactions_are_dropped_not_included() -> None:
     config = small_config(7, **PARAMETERS)
     driver, _ = buckets(config)
+    first = mine(config, account="acct1")
+    driver.inject("n0", "g0", forward(config, first))
+    driver.run(1)
     driver.inject("n0", "g0", forward(config, mine(config, expiry_ms=50)))
     driver.inject("n0", "g0", forward(config, mine(config, rank=1, expiry_ms=1000)))
     driver.run(5 * SECOND)
-    assert not proposals(driver)
+    assert proposals(driver) == [(0, (first,))]
 
 
 def test_include_names_the_batch_once_it_has_an_id() -> None:

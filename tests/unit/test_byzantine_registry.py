@@ -10,7 +10,7 @@ import pytest
 
 from faults.byzantine.config import BehaviourSpec, ByzantineConfig
 from faults.byzantine.registry import BEHAVIOURS, corrupt, load_behaviour, load_byzantine_config
-from faults.byzantine.side_channel import MAX_NOTE_BYTES, SideChannelError, UnixSideChannel
+from faults.byzantine.side_channel import LOAD_START, MAX_NOTE_BYTES, SideChannelError, UnixSideChannel, announce
 from faults.registry import FAULTS, AttackFileError, registered, summary
 from nodes.committee import Committee
 from nodes.messages import BatchRequest
@@ -76,6 +76,24 @@ def test_an_error_in_an_attack_file_names_its_own_line(tmp_path: Path, text: str
     path.write_text(text)
     with pytest.raises(AttackFileError, match=rf"broken\.py:{line}: "):
         load_behaviour(f"{path}:X", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("import sys\nsys.exit(7)\n", 2),
+        ("from faults.byzantine.port import Behaviour\nclass X(Behaviour):\n  def __init__(self):\n    1 / 0\n", 4),
+    ],
+)
+def test_a_mistake_is_shown_with_the_traceback_from_the_file_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, line: int
+) -> None:
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AttackFileError, match=rf"^broken\.py:{line}: ") as raised:
+        load_behaviour("broken.py:X", {})
+    frames = [part for part in str(raised.value).splitlines() if part.startswith("  File ")]
+    assert len(frames) == 1 and f'broken.py", line {line}, in ' in frames[0]
 
 
 def test_a_missing_file_and_an_unknown_name() -> None:
@@ -157,12 +175,29 @@ def test_a_member_that_starts_late_or_again_hears_everything(tmp_path: Path) -> 
     one.close()
 
 
+def test_the_lab_reaches_every_member_that_is_up(tmp_path: Path) -> None:
+    members = ("n5", "n6")
+    announce(tmp_path, members, LOAD_START, 1)  # nobody is there yet
+    one = UnixSideChannel(tmp_path, "n5", members)
+    for _ in range(2000):  # a member that does not listen is no reason to wait
+        announce(tmp_path, members, LOAD_START, 2)
+    two = UnixSideChannel(tmp_path, "n6", members)
+    announce(tmp_path, members, LOAD_START, 2)
+    assert one.drain() == two.drain() == {LOAD_START: 2}
+    one.close()
+    two.close()
+    with pytest.raises(SideChannelError, match="cannot be told"):
+        announce(tmp_path / ("d" * 120), members, LOAD_START, 2)
+
+
 def test_a_path_that_is_too_long_for_a_socket_works_too(tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 120)
     directory.mkdir()
     one, two = (UnixSideChannel(directory, me, ("n5", "n6")) for me in ("n5", "n6"))
     one.share("k", 1)
     assert two.drain() == {"k": 1}
+    announce(directory, ("n5",), LOAD_START, 7)
+    assert one.drain() == {LOAD_START: 7}
     one.close()
     two.close()
 

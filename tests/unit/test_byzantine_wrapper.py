@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from faults.byzantine.port import Behaviour, CorruptedNode
-from faults.byzantine.side_channel import MemoryHub
+from faults.byzantine.side_channel import LOAD_START, MemoryHub
 from faults.byzantine.wrapper import HALT, TICK, TICK_NS, BehaviourError, CorruptedNodeShell, Mounted
 from nodes.committee import Committee
 from nodes.messages import BatchRequest, CommitVote, Message, NodeId
@@ -115,19 +115,37 @@ def test_it_acts_on_a_tick_and_after_every_event_and_the_core_never_sees_the_tic
     assert isinstance(shell.core, Canned) and Expire(TICK) not in shell.core.seen
 
 
-def test_a_behaviour_is_honest_outside_its_window() -> None:
-    config = small_config(7)
-    drops = Drops()
+@pytest.mark.parametrize(
+    ("window", "before", "after"),
+    [
+        ((10, 20), "1111", "1001"),  # 1: honest
+        ((10, None), "1111", "1000"),
+        ((None, 20), "0000", "0001"),
+        ((None, None), "0000", "0000"),
+        ((0, None), "1111", "0000"),
+    ],
+)
+def test_a_behaviour_is_honest_outside_its_window(window: tuple[Any, Any], before: str, after: str) -> None:
+    config, hub = small_config(7), MemoryHub()
     shell = CorruptedNodeShell(
         Canned(Send("n1", VOTE)),
         "n6",
         Committee(config),
         domain_of(config),
         {"n6": signer_of("n6")},
-        [Mounted(1, drops, 10, 20)],
-        MemoryHub().join("n6"),
+        [Mounted(1, Drops(), *window)],
+        hub.join("n6"),
     )
-    assert [len(sends(receive(shell, "n1", ASK, now=t))) for t in (9, 10, 19, 20)] == [1, 0, 0, 1]
+
+    def seen(*times: int) -> str:
+        return "".join(str(len(sends(receive(shell, "n1", ASK, now=t)))) for t in times)
+
+    assert seen(0, 9, 19, 30) == before  # nobody has said when the load starts
+    hub.announce(LOAD_START, 100)
+    assert seen(109, 110, 119, 120) == after
+    hub.announce(LOAD_START, "nonsense")
+    seen(130)
+    assert shell.node.load_start is None
 
 
 def test_receipts_are_traced_when_they_change_but_not_too_often_and_the_last_state_comes_out() -> None:

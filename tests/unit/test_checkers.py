@@ -125,6 +125,8 @@ def restart(story: Story, node: str, at: int, incarnation: int = 2) -> None:
         if event["node"] == node and event["time"] > at:
             event["incarnation"] = incarnation
     story.add(story.events("start", node=node)[0], event="restart", recovered=3, incarnation=incarnation, time=at)
+    story.info["crashed"] = [node]
+    story.info["faults"] = [{"id": 1, "use": "crash", "targets": [node]}]
 
 
 @pytest.mark.parametrize("incarnation", [1, 2])  # a node that lost its disk counts from one again
@@ -195,7 +197,7 @@ def test_missing_bodies_have_a_grace(story: Story) -> None:
 
 
 def test_faulty_members_need_not_hold_a_batch(story: Story) -> None:
-    outlast(story)
+    bounds(story, retrieve_ms=10)
     lose(story, "n1", "n2")
     story.info["crashed"], story.info["byzantine"] = ["n1"], ["n2"]
     assert verdict(story, "availability").status is Status.PASS
@@ -315,9 +317,10 @@ def test_beyond_the_bound_halting_is_right(story: Story) -> None:
 
 
 def test_a_scheduled_restart_is_no_crash_loop(story: Story) -> None:
-    story.info["crashed"] = ["n1"]
-    story.info["faults"] = [{"id": 1, "use": "crash", "targets": ["n1"]}]
-    story.add(story.events("start", node="n1")[0], event="restart", incarnation=2, time=500 * MS, recovered=3)
+    restart(story, "n1", 500 * MS)
+    found = verdict(story, "liveness")
+    assert found.status is Status.UNKNOWN and "pacemaker" in found.reason  # no view timed out: I10
+    story.add(story.events("start", node="n2")[0], event="timeout", view=2, lock_view=1, time=400 * MS)
     assert verdict(story, "liveness").status is Status.PASS
 
 
@@ -334,21 +337,25 @@ def test_interrupted_runs_are_not_judged_by_the_clock(story: Story) -> None:
         assert verdict(story, checker).status is Status.UNKNOWN, checker
 
 
-def test_a_behaviour_that_bit_on_one_node_counts(story: Story) -> None:
-    story.info["byzantine"] = ["n1", "n2"]
-    story.info["faults"] = [{"id": 3, "use": "silent", "kind": "behaviour", "targets": ["n1", "n2"]}]
+def test_a_behaviour_that_bit_on_one_node_counts_if_the_others_had_occasions(story: Story) -> None:
+    story.info["byzantine"], story.info["regime"] = ["n1", "n2"], "beyond"
+    story.info["faults"] = [{"id": 3, "use": "some-attack", "kind": "behaviour", "targets": ["n1", "n2"]}]
 
     def nemesis(time: int, f: str, **more: Any) -> None:
-        value = {"id": 3, "use": "silent", "kind": "behaviour", **more}
-        story.history.append(
-            {"index": 0, "time": time * MS, "process": "nemesis", "type": "info", "f": f, "value": value}
-        )
+        value = {"id": 3, "use": "some-attack", "kind": "behaviour", **more}
+        story.tell({"index": 0, "time": time * MS, "process": "nemesis", "type": "info", "f": f, "value": value})
+
+    def receipt(matched: int, dropped: int) -> dict[str, Any]:
+        return {"matched": matched, "changed": 0, "dropped": dropped, "injected": 0, "bit": dropped > 0}
 
     nemesis(100, "start")
-    nemesis(2000, "stop", node="n1", receipt={"matched": 0, "changed": 0, "dropped": 0, "injected": 0, "bit": False})
-    assert verdict(story, "receipts").status is Status.UNKNOWN
-    nemesis(2000, "stop", node="n2", receipt={"matched": 5, "changed": 0, "dropped": 5, "injected": 0, "bit": True})
+    nemesis(2000, "stop", node="n1", receipt=receipt(3, 0))
+    assert "did not bite" in verdict(story, "receipts").reason
+    nemesis(2000, "stop", node="n2", receipt=receipt(5, 5))
     assert verdict(story, "receipts").status is Status.PASS
+    (idle,) = (op for op in story.history if op["process"] == "nemesis" and op["value"].get("node") == "n1")
+    idle["value"]["receipt"] = receipt(0, 0)  # a twin that never leads is no attack
+    assert "n1 never had an occasion" in verdict(story, "receipts").reason
 
 
 # ---------------------------------------------------------------- what is only half known

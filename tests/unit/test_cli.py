@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from harness import cli, doctor, judging, rundir, runner, shipped, suite
+from harness import cli, doctor, judging, rundir, runner, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.interruption import Interrupted
@@ -113,6 +115,7 @@ def test_run_for_people(command: Command, judged: dict[str, str]) -> None:
     assert code == Exit.SURPRISE
     assert "a sentence" in out
     assert "as expected: NO" in out
+    assert "note: a note" in out
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,18 @@ def test_attack_and_size_from_the_command_line(command: Command, judged: dict[st
     assert len(info.tribe) == 7
     assert len(info.byzantine) == 2
     assert info.faults[0].use.endswith(":FakeBehaviour")
+
+
+def test_an_attack_file_with_a_mistake_is_refused_before_anything_starts(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(select, "choose", lambda name, progress: pytest.fail("a backend was prepared"))
+    Path("mine.py").write_text("from faults.byzantine.port import Behaviour\n\n\nclass Mine(Behavior):\n    x = 1\n")
+    code, _, err = command("run", written(MINIMAL), "--attack", "mine.py:Mine")
+    assert code == Exit.USAGE
+    assert "mine.py:4: NameError: name 'Behavior' is not defined" in err
+    assert 'mine.py", line 4, in <module>' in err
+    assert not Path("runs").exists()
 
 
 def test_check_judges_a_run_again(command: Command) -> None:
@@ -260,7 +275,25 @@ def test_the_suite_is_a_table_and_the_worst_code(
     judged["fork"] = "FAIL"
     code, out, _ = command("lab")
     assert code == Exit.AS_EXPECTED
-    assert "as expected?" in out and "a note" in out
+    assert "as expected?" in out and "note: a note" in out
+    assert len([line for line in out.splitlines() if line.startswith("report: ") and Path(line[8:]).is_file()]) == 2
+
+
+def test_the_table_of_a_suite_is_whole_on_a_narrow_terminal() -> None:
+    path = "/a/directory/with/a/long/name/runs/lying-executors-at-clan-bound/20260101T000000Z-1/report.html"
+    broken = suite.Line(
+        "fault-free", "every property holds", "could not run: [no] room", None, "docker", "", Exit.USAGE
+    )
+    wide = Console(width=80, file=io.StringIO())
+    screen.suite(
+        wide, [suite.Line("lying-executors-at-clan-bound", "x " * 40, "11 PASS", True, "d", path, Exit(0)), broken]
+    )
+    assert isinstance(wide.file, io.StringIO)
+    lines = wide.file.getvalue().splitlines()
+    assert f"report: {path}" in lines
+    assert all(len(line) <= 80 for line in lines if not line.startswith("report: "))
+    assert "…" not in wide.file.getvalue()
+    assert "[no]" in wide.file.getvalue()
 
 
 def test_worst_of_a_suite() -> None:

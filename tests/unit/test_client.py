@@ -74,6 +74,11 @@ async def test_an_unanswered_submission_is_repeated() -> None:
     assert [method for method, _ in script.asked] == ["POST"] * 4 + ["GET"]
 
 
+async def test_a_refusal_after_silence_is_info() -> None:
+    answer = await perform(Script(UnansweredError("reset"), (400, {"accepted": False, "error": "seq 0 is used"})))
+    assert (answer.kind, answer.error) == ("info", "g0 did not answer: reset; then refused by g0: seq 0 is used")
+
+
 async def test_silence_after_a_submission_is_info() -> None:
     answer = await perform(Script(UnansweredError("reset")))
     assert (answer.kind, answer.error) == ("info", "g0 did not answer: reset")

@@ -278,12 +278,20 @@ class TestCertificates:
         out = execution.step(0, Receive("n3", certificate))
         assert kinds(out, Contradiction) == [Contradiction(certificate, what[2])]
         assert kinds(out, StateCertified) and emitted(out, "state_certificate")
-        assert "certified root 6666" in emitted(out, "halt")[0]["reason"]
+        reason = emitted(out, "halt")[0]["reason"]
+        assert reason == f"clan 0 certified root {'66' * 32} (own: {what[2].hex()}) at height 1"
         assert execution.halted and execution.certified == 0
         assert feed(execution, chain) == [] and execution.executed == 1
         assert execution.step(0, vote("n1", 1, what)) == []
         assert execution.step(0, Expire("execution:0:retry")) == []
         assert execution.step(0, Receive("n1", StateRequest(0, 1)))
+
+    def test_contradiction_about_the_block_alone_is_told_as_such(self):
+        chain, execution = Chain(COMMITTEE, DOMAIN), core()
+        what = claim(feed(execution, chain))
+        forked = state_certificate(COMMITTEE, DOMAIN, 0, 1, (b"f" * 32, *what[1:]), ["n2", "n3"])
+        reason = emitted(execution.step(0, Receive("n3", forked)), "halt")[0]["reason"]
+        assert reason == f"clan 0 certified block {'66' * 32} (own: {what[0].hex()}) at height 1"
 
     def test_contradiction_by_votes_ahead_of_execution(self):
         execution = core("g0", member=False)

@@ -55,6 +55,13 @@ async def test_a_cut_that_does_nothing_does_not_bite() -> None:  # I5, I6
     assert not receipt.bit and "leaked" in receipt.evidence
 
 
+async def test_cutting_links_that_never_worked_does_not_bite() -> None:
+    cluster = VirtualCluster()
+    cluster.forget()
+    receipt = await run(cluster, "partition")
+    assert not receipt.bit and "ever arrived" in receipt.evidence
+
+
 async def test_a_heal_that_does_not_happen_is_not_verified() -> None:  # I5
     cluster = VirtualCluster()
     cluster.heal_works = False

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx
+import msgspec
 import pytest
 
+from harness.http import HttpClient
 from nodes.crypto import Domain, Ed25519Signer
-from nodes.messages import encode, tx_id
+from nodes.messages import Transaction, encode, tx_id
 from nodes.port import AwaitStatus, QueryBalance, QueryBlock, SubmitTransaction
 from nodes.runtime import httpserver
 from nodes.runtime.http import MAX_BODY_BYTES, Api
@@ -38,7 +39,15 @@ class Gateway:
         self.busy = False
         api = Api(self.submit, lambda: 7, lambda reason, _: self.rejected.append(reason))
         self.server = HttpServer(api.app(), self.listener, lambda reason, _: self.rejected.append(reason))
-        self.client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
+        self.client = HttpClient()
+
+    async def ask(self, path: str, method: str = "GET", body: bytes = b"") -> tuple[int, Any]:
+        """(status, decoded JSON) of a request."""
+        status, answer = await self.client.request(method, f"http://127.0.0.1:{self.port}", path, body)
+        return status, msgspec.json.decode(answer)
+
+    async def post(self, transaction: Transaction) -> tuple[int, Any]:
+        return await self.ask("/transactions", "POST", encode(transaction))
 
     def submit(self, body: Any) -> asyncio.Future[Any]:
         if self.busy:
@@ -63,35 +72,34 @@ class Gateway:
 async def gateway() -> AsyncIterator[Gateway]:
     served = Gateway()
     await served.server.start()
-    yield served
-    await served.client.aclose()
+    async with served.client:
+        yield served
     await served.server.close()
     served.listener.close()
 
 
 async def test_the_documented_requests() -> None:
     async with gateway() as g:
-        post = await g.client.post("/transactions", content=encode(TRANSACTION))
-        assert (post.status_code, post.json()) == (202, {"tx": TX, "accepted": True, "error": ""})
-        other = await g.client.post("/transactions", content=encode(WALLET.transfer(1, bytes(32), 5)))
-        assert (other.status_code, other.json()["accepted"]) == (400, False)
-        assert (await g.client.get(f"/transactions/{TX}")).json() == {"tx": TX, "phase": "accepted"}
-        assert (await g.client.get(f"/accounts/{'ab' * 32}")).json()["balance"] == 5
-        assert (await g.client.get("/blocks/3")).json() == {"height": 3}
-        assert (await g.client.get("/blocks/8")).status_code == 404
-        assert (await g.client.get("/health")).json() == {"ok": True, "height": 7}
+        assert await g.post(TRANSACTION) == (202, {"tx": TX, "accepted": True, "error": ""})
+        status, other = await g.post(WALLET.transfer(1, bytes(32), 5))
+        assert (status, other["accepted"]) == (400, False)
+        assert await g.ask(f"/transactions/{TX}") == (200, {"tx": TX, "phase": "accepted"})
+        assert (await g.ask(f"/accounts/{'ab' * 32}"))[1]["balance"] == 5
+        assert await g.ask("/blocks/3") == (200, {"height": 3})
+        assert (await g.ask("/blocks/8"))[0] == 404
+        assert await g.ask("/health") == (200, {"ok": True, "height": 7})
         assert g.rejected == []
 
 
 async def test_many_waiters_cost_one_wait_and_a_time_out_tells_the_present_state() -> None:
     async with gateway() as g:
         url = f"/transactions/{TX}?wait=exec&timeout_s=15"
-        waiters = [asyncio.create_task(g.client.get(url)) for _ in range(5)]
-        early = await g.client.get(f"/transactions/{TX}?wait=exec&timeout_s=0.05")
-        assert early.json() == {"tx": TX, "phase": "accepted"}
+        waiters = [asyncio.create_task(g.ask(url)) for _ in range(5)]
+        early = await g.ask(f"/transactions/{TX}?wait=exec&timeout_s=0.05")
+        assert early == (200, {"tx": TX, "phase": "accepted"})
         assert len(g.waiting) == 1
         g.waiting[0].set_result({"tx": TX, "phase": "exec"})
-        assert [(await w).json()["phase"] for w in waiters] == ["exec"] * 5
+        assert [(await w)[1]["phase"] for w in waiters] == ["exec"] * 5
 
 
 @pytest.mark.parametrize(
@@ -114,17 +122,17 @@ async def test_many_waiters_cost_one_wait_and_a_time_out_tells_the_present_state
 )
 async def test_bad_requests_get_a_json_error_and_are_counted(method: str, path: str, body: bytes, status: int) -> None:
     async with gateway() as g:
-        answer = await g.client.request(method, path, content=body)
-        assert answer.status_code == status
-        assert answer.json()["error"]
+        found, answer = await g.ask(path, method, body)
+        assert found == status
+        assert answer["error"]
         assert len(g.rejected) == 1
 
 
 async def test_a_busy_gateway_says_so() -> None:
     async with gateway() as g:
         g.busy = True
-        answer = await g.client.get("/blocks/1")
-        assert answer.status_code == 503 and "ask again later" in answer.json()["error"]
+        status, answer = await g.ask("/blocks/1")
+        assert status == 503 and "ask again later" in answer["error"]
 
 
 async def test_garbage_is_refused_counted_and_harms_nobody() -> None:
@@ -133,7 +141,7 @@ async def test_garbage_is_refused_counted_and_harms_nobody() -> None:
         writer.write(b"\x00\xff not http\r\n\r\n")
         assert b"400" in await asyncio.wait_for(reader.read(100), 20)
         writer.close()
-        assert (await g.client.get("/health")).status_code == 200
+        assert (await g.ask("/health"))[0] == 200
         assert len(g.rejected) == 1
 
 
@@ -147,5 +155,5 @@ async def test_slow_and_many_connections_are_closed(monkeypatch: pytest.MonkeyPa
             with contextlib.suppress(ConnectionError):
                 assert await asyncio.wait_for(reader.read(), 20) == b""
             writer.close()
-        assert (await g.client.get("/health")).status_code == 200
+        assert (await g.ask("/health"))[0] == 200
         assert set(g.rejected) == {"http: no whole request in time", "http: too many connections"}

@@ -130,7 +130,7 @@ def test_behaviours_receipts_are_their_last_words() -> None:
         {"id": 2, "matched": 1, "changed": 0, "dropped": 0, "injected": 0},
         {"id": 2, "matched": 4, "changed": 2, "dropped": 1, "injected": 0},
     ]
-    receipts = behaviour_receipts(lambda node: said if node == "n1" else [], info)
+    receipts = behaviour_receipts([{**event, "node": "n1"} for event in said], info)
     assert receipts == [
         ("n1", {"matched": 4, "changed": 2, "dropped": 1, "injected": 0, "bit": True}),
         ("n2", {"matched": 0, "changed": 0, "dropped": 0, "injected": 0, "bit": False}),

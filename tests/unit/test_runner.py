@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from faults.byzantine.side_channel import SideChannelError
 from faults.port import Capability, UnsupportedError
 from harness import collect, rundir
 from harness.backends.port import MachineError
@@ -61,6 +62,40 @@ async def test_a_whole_run(tmp_path: Path) -> None:
     assert backend.cluster is not None and backend.cluster.cuts == []
     assert (tmp_path / "latest").resolve() == it.directory
     assert seen and seen[0].heights.keys() == {"n0", "n1", "n2", "n3"}
+
+
+async def test_corrupted_nodes_are_told_the_real_load_start_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.runner.ANNOUNCE_S", 0.05)
+    backend = FakeBackend()
+    window = BEHAVIOUR + 'from = "100ms"\nuntil = "300ms"\n'
+    it = runner(plan(window + "[run]\nwarm = '200ms'\n", replaced={'[run]\nquiet = "2s"\n': ""}), backend, tmp_path)
+    info = await it.execute()
+    assert backend.cluster is not None
+    assert len(backend.cluster.announced) >= 5
+    assert set(backend.cluster.announced) == {info.load_start}
+    assert info.load_start > 200_000_000
+    behaviour = info.faults[0]
+    assert (behaviour.start, behaviour.stop) == (info.load_start + 100_000_000, info.load_start + 300_000_000)
+    told = [node.byzantine.behaviours[0] for node in backend.cluster.spec.nodes if node.byzantine]
+    assert [(spec.from_ns, spec.until_ns) for spec in told] == [(100_000_000, 300_000_000)]
+
+
+async def test_a_coalition_that_cannot_be_told_is_noted(tmp_path: Path) -> None:
+    def deaf(load_start: int) -> None:
+        raise SideChannelError("the directory is gone")
+
+    it = runner(plan(BEHAVIOUR), FakeBackend(announce_load=deaf), tmp_path)
+    info = await it.execute()
+    assert any("do not begin: the directory is gone" in note for note in info.notes)
+
+
+async def test_an_attack_that_fails_on_its_way_is_noted(tmp_path: Path) -> None:
+    it = runner(plan(BEHAVIOUR), FakeBackend(attack_fails="mine.py, line 3: ZeroDivisionError"), tmp_path)
+    info = await it.execute()
+    said = [note for note in info.notes if "attack failed" in note]
+    assert said == ["n2 is corrupted, and its attack failed: mine.py, line 3: ZeroDivisionError"]
 
 
 async def test_the_same_seed_submits_the_same_first_transactions(tmp_path: Path) -> None:

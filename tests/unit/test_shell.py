@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ from nodes.port import (
     Start,
     Submit,
 )
-from nodes.records import BatchKeyRecord, decode_record
+from nodes.records import BatchKeyRecord, Record, decode_record
+from nodes.runtime import shell as shell_module
 from nodes.runtime.clock import RunClock
 from nodes.runtime.shell import Shell, StoppingError
 from nodes.runtime.trace import TraceWriter
-from nodes.runtime.wal import Wal, WalError
+from nodes.runtime.wal import Wal, WalError, scan
 
 MESSAGE = BlockRequest(bytes(32), 0)
 RECORD = BatchKeyRecord(0, "n0", 1, bytes(32))
@@ -47,30 +50,57 @@ class Scripted:
         return self.answer(event)
 
 
+class Disk:
+    """A log file that takes its time: a sync returns when the test says so (`free`), or fails with `error`."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+        self.free = threading.Event()
+        self.free.set()
+        self.error: OSError | None = None
+        self.content = b""
+        self.durable = b""
+
+    def write(self, data: bytes) -> int:
+        self.content += data
+        return len(data)
+
+    def sync(self) -> None:
+        assert self.free.wait(60), "the test never let the disk go on"
+        if self.error is not None:
+            raise self.error
+        self.durable = self.content
+        self.order.append("sync")
+
+    def truncate(self, size: int) -> None:
+        self.content = self.content[:size]
+
+    def close(self) -> None:
+        return
+
+    def records(self) -> list[Record]:
+        return [decode_record(body) for body in scan(self.durable, "wal")[0]]
+
+
+@pytest.fixture(autouse=True)
+def every_turn_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_module, "BUSY_STEPS", 0)
+
+
 class Watched:
-    """A shell on real files; `order` is what became visible, in order."""
+    """A shell on a disk of the test's own; `order` is what became visible, in order."""
 
     def __init__(self, tmp_path: Path, answer: Callable[[Event], Sequence[Effect]]) -> None:
         self.order: list[str] = []
-        self.wal = Wal(tmp_path / "wal.log")
+        self.disk = Disk(self.order)
+        self.wal = Wal(tmp_path / "wal.log", self.disk)
+        self.order.clear()  # the sync of the empty log
         self.trace = TraceWriter(tmp_path / "trace.jsonl", "n0", 1)
+        self.trace.watchers.add(lambda: self.order.append("trace"))
         self.node = Scripted(answer)
         self.shell = Shell(self.node, RunClock(0), self.wal, self.trace, Domain("c", 0, 0))
         self.shell.network = self
         self._queued: list[str] = []
-        sync, flush = self.wal.sync, self.trace.flush
-
-        def synced() -> None:
-            if self.wal.dirty:
-                self.order.append("sync")
-            sync()
-
-        def traced() -> None:
-            flush()
-            self.order.append("trace")
-
-        self.wal.sync = synced  # type: ignore[method-assign]
-        self.trace.flush = traced  # type: ignore[method-assign]
 
     def send(self, to: str, message: Message) -> None:
         self._queued.append(f"send {to}")
@@ -82,6 +112,14 @@ class Watched:
         self.order += self._queued
         self._queued.clear()
 
+    async def until(self, *last: str) -> None:
+        """Wait until `order` ends so."""
+        for _ in range(20_000):
+            if self.order[-len(last) :] == list(last):
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError(f"{self.order} never came to end with {last}")
+
 
 async def test_several_steps_share_one_sync_and_nothing_leaves_before_it(tmp_path: Path) -> None:
     effects = (Send("n1", MESSAGE), Persist(RECORD), Emit("vote", {}), Multicast("tribe", MESSAGE))
@@ -89,12 +127,98 @@ async def test_several_steps_share_one_sync_and_nothing_leaves_before_it(tmp_pat
     watched.shell.start(())
     watched.shell.deliver("n1", MESSAGE)
     assert watched.order == []
-    await asyncio.sleep(0)
+    await watched.until("send n1", "multicast tribe", "send n1", "multicast tribe")
     assert watched.order == ["sync", "trace", "send n1", "multicast tribe", "send n1", "multicast tribe"]
-    watched.wal.close()
-    again = Wal(tmp_path / "wal.log")
-    assert [decode_record(r) for r in again.records] == [RECORD, RECORD]
-    again.close()
+    assert watched.disk.records() == [RECORD, RECORD]
+
+
+async def test_while_the_disk_hangs_the_node_thinks_on_but_nothing_leaves(tmp_path: Path) -> None:
+    def answer(event: Event) -> Sequence[Effect]:
+        match event:
+            case Start():
+                return (Emit("vote", {}), Persist(RECORD), Multicast("tribe", MESSAGE))
+            case Submit(request, _):
+                return (Reply(request, "yes"),)
+        return (Send("n1", MESSAGE), Emit("later", {}))  # records nothing itself, but follows what is not durable
+
+    watched = Watched(tmp_path, answer)
+    watched.disk.free.clear()
+    watched.shell.start(())
+    await asyncio.sleep(0.01)
+    watched.shell.deliver("n1", MESSAGE)
+    reply = watched.shell.submit("question")
+    for _ in range(20):
+        await asyncio.sleep(0.002)
+        watched.shell.flush()
+    assert len(watched.node.events) == 3
+    assert watched.order == [] and not reply.done() and watched.trace.size == 0
+    watched.disk.free.set()
+    assert await asyncio.wait_for(reply, 20) == "yes"
+    assert watched.order == ["sync", "trace", "multicast tribe", "trace", "send n1"]
+
+
+async def test_what_waits_for_one_sync_shares_the_next(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, lambda event: (Persist(RECORD), Send("n1", MESSAGE)))
+    watched.disk.free.clear()
+    watched.shell.start(())
+    await asyncio.sleep(0.01)
+    for _ in range(3):
+        watched.shell.deliver("n1", MESSAGE)
+        await asyncio.sleep(0)
+    watched.disk.free.set()
+    await watched.until("sync", "send n1", "send n1", "send n1")
+    assert watched.order == ["sync", "send n1", "sync", "send n1", "send n1", "send n1"]
+    assert len(watched.disk.records()) == 4
+
+
+async def test_too_much_held_back_makes_the_node_wait_for_its_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell_module, "MAX_HELD", 3)
+    watched = Watched(tmp_path, lambda event: (Persist(RECORD), Send("n1", MESSAGE)))
+    watched.disk.free.clear()
+    watched.shell.start(())
+    await asyncio.sleep(0.01)
+    for _ in range(3):
+        watched.shell.deliver("n1", MESSAGE)
+    threading.Timer(0.05, watched.disk.free.set).start()
+    watched.shell.flush()  # blocks until the timer's thread lets the disk go on
+    assert watched.order == ["sync", "send n1", "sync", "send n1", "send n1", "send n1"]
+
+
+async def test_a_quiet_turn_waits_for_the_disk_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_module, "BUSY_STEPS", 3)
+    watched = Watched(tmp_path, lambda event: (Persist(RECORD), Send("n1", MESSAGE)))
+    for steps, order in ((2, ["sync", "send n1", "send n1"]), (3, [])):
+        watched.order.clear()
+        for _ in range(steps):
+            watched.shell.deliver("n1", MESSAGE)
+        watched.disk.free.set() if steps == 2 else watched.disk.free.clear()
+        watched.shell.flush()
+        assert watched.order == order
+    watched.disk.free.set()
+    await watched.until("sync", "send n1", "send n1", "send n1")
+
+
+async def test_an_orderly_stop_waits_for_the_disk_and_a_crash_records_but_sends_nothing(tmp_path: Path) -> None:
+    for crash in (False, True):
+        watched = Watched(tmp_path, lambda event: (Persist(RECORD), Emit("vote", {}), Send("n1", MESSAGE)))
+        watched.disk.free.clear()
+        watched.shell.start(())
+        await asyncio.sleep(0.01)
+        watched.shell.deliver("n1", MESSAGE)
+        threading.Timer(0.05, watched.disk.free.set).start()
+        if crash:
+            watched.shell.fail(ZeroDivisionError("bug"))
+            watched.shell.record()
+            assert watched.order == ["sync", "trace", "sync", "trace"]
+            with pytest.raises(ZeroDivisionError):
+                await watched.shell.finished
+        else:
+            watched.shell.stop()
+            assert watched.order == ["sync", "trace", "send n1", "sync", "trace", "send n1"]
+        assert watched.disk.records() == [RECORD, RECORD]
+        watched.shell.close()
 
 
 async def test_replies_come_after_the_sync(tmp_path: Path) -> None:
@@ -109,14 +233,10 @@ async def test_replies_come_after_the_sync(tmp_path: Path) -> None:
 
 async def test_a_full_disk_stops_the_node_and_nothing_leaves(tmp_path: Path) -> None:
     watched = Watched(tmp_path, lambda event: (Persist(RECORD), Multicast("tribe", MESSAGE)))
-
-    def full() -> None:
-        raise WalError("no space left on device")
-
-    watched.wal.sync = full  # type: ignore[method-assign]
+    watched.disk.error = OSError(errno.ENOSPC, "no space left on device")
     watched.shell.start(())
     with pytest.raises(WalError, match="no space"):
-        await watched.shell.finished
+        await asyncio.wait_for(watched.shell.finished, 20)
     watched.shell.deliver("n1", MESSAGE)
     await asyncio.sleep(0)
     assert watched.order == [] and len(watched.node.events) == 1

@@ -12,15 +12,17 @@ from nodes.messages import (
     AvailabilityVote,
     Batch,
     BatchMessage,
+    BatchRequest,
     Message,
     batch_id,
 )
 from nodes.port import Available, Finalised, Propose, Stored
 from nodes.records import BatchKeyRecord, BatchRecord
 from nodes.xrbc.core import SEQ_WINDOW
+from nodes.xrbc.early import EARLY_BATCHES, EarlyBodies
 from nodes.xrbc.make import make_batch
 from nodes.xrbc.tally import OPEN_VOTES, Tally
-from tests.availability import certified, cluster, fields, losing, notices, own_batch, vote_of
+from tests.availability import certificate_for, certified, cluster, fields, losing, notices, own_batch, vote_of
 from tests.cores import account_in, altered, appends, block_of
 from tests.driver import MS, Driver, domain_of, signer_of, small_config
 
@@ -33,16 +35,59 @@ def test_everyone_holds_the_certificate_after_two_message_delays() -> None:
     driver.run(20)
     assert {who for _, who, n in driver.unrouted if isinstance(n, Available)} == set(driver.nodes)
     assert all(at == 20 * MS for at, _, n in driver.unrouted if isinstance(n, Available))
-    assert {who for _, who, n in driver.unrouted if isinstance(n, Stored)} == {f"n{i}" for i in range(7)}
+    assert {who for _, who, n in driver.unrouted if isinstance(n, Stored)} == set(driver.nodes)
 
 
-def test_gateway_has_the_body_two_message_delays_later() -> None:
+def test_gateway_has_the_body_as_soon_as_the_certificate_and_no_earlier() -> None:
     config = small_config(7)
     driver = cluster(config)
     driver.submit("n3", 0, Propose(appends(config, 3)))
+    driver.run(15)
+    assert not notices(driver, Stored, "g0") and driver.logs["g0"] == []
+    driver.run(20)
+    assert [type(n) for _, who, n in driver.unrouted if who == "g0"] == [Stored, Available]
+    assert [type(r) for r in driver.logs["g0"]] == [BatchRecord]
+    driver.run(5000)
+    assert not driver.events("retrieve") and len(notices(driver, Stored, "g0")) == 1
+
+
+def test_gateway_fetches_a_body_that_was_withheld_from_it() -> None:
+    config = small_config(7)
+    driver = cluster(config, delay=losing(BatchMessage, to=("g0",)))
+    driver.submit("n3", 0, Propose(appends(config, 3)))
     driver.run(40)
     assert len(notices(driver, Stored, "g0")) == 1
-    assert fields(driver, "retrieve", "g0")[0]["ok"] is True
+    assert [f["ok"] for f in fields(driver, "retrieve", "g0")] == [True]
+
+
+def test_gateway_uses_a_body_that_comes_after_its_certificate() -> None:
+    config = small_config(7)
+    driver = cluster(config, delay=losing(BatchMessage, BatchRequest, to=("g0", *(f"n{i}" for i in range(7)))))
+    batch = own_batch(config, "n3", 0)[1]
+    driver.inject("g0", "n1", certificate_for(config, batch))
+    driver.inject("g0", "n3", BatchMessage(batch))
+    assert [n.batch for n in notices(driver, Stored, "g0")] == [batch]
+    assert [f["from"] for f in fields(driver, "retrieve", "g0")] == ["n3"]
+
+
+def test_gateway_keeps_few_bodies_of_a_hostile_proposer_and_only_good_ones() -> None:
+    config = small_config(7)
+    driver = cluster(config)
+    batches = [own_batch(config, "n0", seq)[1] for seq in range(EARLY_BATCHES + 5)]
+    for batch in batches:
+        driver.inject("g0", "n0", BatchMessage(batch))
+    early: EarlyBodies = driver.nodes["g0"].core._early  # type: ignore[attr-defined]
+    kept = [batch for batch in batches if early.take("n0", batch_id(batch.header))]
+    assert kept == batches[5:] and driver.logs["g0"] == []
+    good = batches[0]
+    for sender, bad in (
+        ("n1", good),
+        ("g0", good),
+        ("n0", Batch(good.header, good.transactions, bytes(64))),
+        ("n0", Batch(good.header, good.transactions * 2, good.signature)),
+    ):
+        driver.inject("g0", sender, BatchMessage(bad))
+    assert len(fields(driver, "reject", "g0")) == 4 and early.take("n0", batch_id(good.header)) is None
 
 
 def test_only_the_clan_votes_and_everyone_counts() -> None:

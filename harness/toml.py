@@ -72,6 +72,7 @@ class Table:
         return f"{self.path}.{name}" if self.path else name
 
     def error(self, name: str, message: str) -> ScenarioError:
+        """An error that names a key of this table."""
         return self.source.error(self.key(name), message)
 
     def raw(self, name: str, default: Any = _MISSING) -> Any:

@@ -1,0 +1,1 @@
+"""Mutants of recorded runs: what must never stay a pass."""

@@ -1,0 +1,481 @@
+"""Violations and forgeries planted at random positions of a recorded run, each with the checkers that must notice.
+
+A plant alters a Story and returns True, or returns False where the run has nothing to alter. `owners` must not PASS; a
+plant of kind "violation" must FAIL in every owner, one of kind "doubt" may also be UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from tests.golden.story import Record, Story
+
+MS = 1_000_000
+SECOND = 1000 * MS
+Alter = Callable[[Story, Random], bool]
+
+
+@dataclass(frozen=True)
+class Plant:
+    name: str
+    owners: tuple[str, ...]
+    kind: str  # violation | doubt
+    alter: Alter
+
+
+PLANTS: list[Plant] = []
+
+
+def plant(*owners: str, kind: str = "violation") -> Callable[[Alter], Alter]:
+    def keep(alter: Alter) -> Alter:
+        PLANTS.append(Plant(alter.__name__.replace("_", " "), owners, kind, alter))
+        return alter
+
+    return keep
+
+
+def noise(rng: Random, size: int = 32) -> str:
+    return rng.randbytes(size).hex()
+
+
+def honest(story: Story, name: str, /, **fields: Any) -> list[Record]:
+    bad = set(story.info.get("byzantine", []))
+    return [event for event in story.events(name, **fields) if event["node"] not in bad]
+
+
+def steady(story: Story, tribe: bool = True) -> list[str]:
+    faulty = {*story.info.get("byzantine", []), *story.info.get("crashed", []), *story.info.get("amnesiac", [])}
+    nodes = [*story.info["tribe"], *([] if tribe else story.info["gateways"])]
+    return [node for node in nodes if node not in faulty]
+
+
+def pick(rng: Random, records: list[Record]) -> Record | None:
+    return rng.choice(records) if records else None
+
+
+def outlast(story: Story, seconds: int = 90) -> None:
+    story.info["end"] += seconds * SECOND
+
+
+# ---------------------------------------------------------------- fork and prefix
+@plant("fork", "prefix")
+def one_node_finalised_another_block(story: Story, rng: Random) -> bool:
+    pick(rng, honest(story, "finalise"))["block"] = noise(rng)  # type: ignore[index]
+    return True
+
+
+@plant("fork")
+def last_block_swapped_at_every_node(story: Story, rng: Random) -> bool:
+    top, other = max(e["height"] for e in honest(story, "finalise")), noise(rng)
+    for event in story.events("finalise", height=top):
+        event["block"] = other
+    return True
+
+
+@plant("fork", "prefix")
+def inner_block_swapped_at_every_node(story: Story, rng: Random) -> bool:
+    top, other = max(e["height"] for e in honest(story, "finalise")), noise(rng)
+    for event in story.events("finalise", height=rng.randrange(1, top)):
+        event["block"] = other
+    return True
+
+
+@plant("fork")
+def one_hash_with_another_content(story: Story, rng: Random) -> bool:
+    event, name = pick(rng, honest(story, "finalise")), rng.choice(["view", "batches", "proposer", "timestamp_ms"])
+    assert event is not None
+    event[name] = {"view": event["view"] + 1, "batches": [noise(rng)], "proposer": "n99", "timestamp_ms": 1}[name]
+    return True
+
+
+def _certificate(story: Story, rng: Random, name: str) -> Record | None:
+    return pick(rng, [e for e in honest(story, name) if e["signers"]])
+
+
+def _forge(event: Record, rng: Random, how: str, members: list[str]) -> None:
+    others = [m for m in members if m not in event["signers"]] or ["n99"]
+    at = rng.randrange(len(event["signers"]))
+    if how == "signer":
+        event["signers"][at] = rng.choice(others)
+    elif how == "signature":
+        event["signatures"][at] = noise(rng, 64)
+    elif how == "twice":
+        event["signers"][at] = event["signers"][at - 1]
+        event["signatures"][at] = event["signatures"][at - 1]
+    elif how == "outsider":
+        event["signers"][at] = "g0"
+    elif how == "short":
+        event["signers"], event["signatures"] = event["signers"][:1], event["signatures"][:1]
+
+
+FORGERIES = ("signer", "signature", "twice", "outsider", "short")
+
+
+def _forgeries(name: str, owner: str) -> None:
+    for how in FORGERIES:
+
+        def alter(story: Story, rng: Random, how: str = how) -> bool:
+            event = _certificate(story, rng, name)
+            if event is None or len(event["signers"]) < 2:
+                return False
+            clans = story.info["clans"]
+            _forge(event, rng, how, story.info["tribe"] if name == "certify" else clans[event["clan"]])
+            return True
+
+        PLANTS.append(Plant(f"{name}: forged {how}", (owner,), "violation", alter))
+
+
+_forgeries("certify", "fork")
+_forgeries("available", "availability")
+_forgeries("state_certificate", "state-root")
+
+
+@plant("fork")
+def certificate_moved_to_another_view(story: Story, rng: Random) -> bool:
+    event = _certificate(story, rng, "certify")
+    assert event is not None
+    event["view"] += 1
+    return True
+
+
+@plant("fork")
+def certificate_without_signers_for_the_genesis_view(story: Story, rng: Random) -> bool:
+    event = _certificate(story, rng, "certify")
+    assert event is not None
+    event["view"] = 0
+    return True
+
+
+@plant("fork")
+def timeout_certificate_one_short(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "timeout_certificate"))
+    if event is None:
+        return False
+    event["signers"].pop()
+    return True
+
+
+@plant("prefix")
+def a_height_left_out(story: Story, rng: Random) -> bool:
+    node = rng.choice(steady(story))
+    heights = sorted(e["height"] for e in story.events("finalise", node=node))
+    story.drop("finalise", node=node, height=rng.choice(heights[1:-1]))
+    return True
+
+
+@plant("prefix")
+def a_height_finalised_again(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "finalise", node=rng.choice(steady(story))))
+    assert event is not None
+    story.add(event, time=story.info["end"])
+    return True
+
+
+@plant("prefix")
+def a_parent_that_is_another_block(story: Story, rng: Random) -> bool:
+    event = pick(rng, [e for e in honest(story, "finalise", node=rng.choice(steady(story))) if e["height"] > 1])
+    assert event is not None
+    event["parent"] = noise(rng)
+    return True
+
+
+@plant("prefix")
+def two_heights_in_the_wrong_order(story: Story, rng: Random) -> bool:
+    node = rng.choice(steady(story))
+    mine = sorted(story.events("finalise", node=node), key=lambda e: e["height"])
+    at = rng.randrange(len(mine) - 1)
+    mine[at]["time"], mine[at + 1]["time"] = mine[at + 1]["time"] + 1, mine[at]["time"]
+    return True
+
+
+# ---------------------------------------------------------------- effects
+def _applied(story: Story, rng: Random) -> tuple[Record, str] | None:
+    event = pick(rng, [e for e in honest(story, "execute") if e["applied"]])
+    return None if event is None else (event, rng.choice(event["applied"]))
+
+
+@plant("dedup")
+def applied_again_later_at_every_node(story: Story, rng: Random) -> bool:
+    found = _applied(story, rng)
+    assert found is not None
+    event, tx = found
+    later = [e for e in honest(story, "execute") if e["clan"] == event["clan"] and e["height"] > event["height"]]
+    if not later:
+        return False
+    height = rng.choice(later)["height"]
+    for other in story.events("execute", clan=event["clan"], height=height):
+        other["applied"].append(tx)
+    return True
+
+
+@plant("dedup", "conservation")
+def applied_twice_in_one_block_at_every_node(story: Story, rng: Random) -> bool:
+    told = {op["tx"] for op in story.history if op["type"] == "ok"}
+    found = [e for e in honest(story, "execute") if set(e["applied"]) & told]
+    event = rng.choice(found)
+    tx = rng.choice([t for t in event["applied"] if t in told])
+    for other in story.events("execute", clan=event["clan"], height=event["height"]):
+        other["applied"].append(tx)
+    return True
+
+
+@plant("dedup", "state-root")
+def one_node_did_not_apply(story: Story, rng: Random) -> bool:
+    found = _applied(story, rng)
+    assert found is not None
+    found[0]["applied"].remove(found[1])
+    return True
+
+
+@plant("state-root")
+def one_node_got_another_root(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "execute"))
+    assert event is not None
+    event[rng.choice(["root", "prev_root", "block"])] = noise(rng)
+    return True
+
+
+@plant("state-root")
+def every_node_got_another_root(story: Story, rng: Random) -> bool:
+    event, root = pick(rng, honest(story, "execute")), noise(rng)
+    assert event is not None
+    for other in story.events("execute", clan=event["clan"], height=event["height"]):
+        other["root"] = root
+    return True
+
+
+@plant("state-root")
+def a_certified_root_changed(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "state_certificate"))
+    assert event is not None
+    event[rng.choice(["root", "prev_root", "block"])] = noise(rng)
+    return True
+
+
+@plant("conservation")
+def an_applied_transfer_left_out_everywhere(story: Story, rng: Random) -> bool:
+    moved = [
+        op["tx"]
+        for op in story.history
+        if op["type"] == "ok" and op["f"] == "transfer" and op["value"]["from"] != op["value"]["to"]
+        if op["value"]["amount"] > 0
+    ]
+    if not moved:
+        return False
+    tx = rng.choice(moved)
+    for event in story.events("execute"):
+        if tx in event["applied"]:
+            event["applied"].remove(tx)
+    return True
+
+
+# ---------------------------------------------------------------- availability
+def _old_batch(story: Story, rng: Random) -> tuple[str, int] | None:
+    first: dict[str, int] = {}
+    for event in honest(story, "finalise"):
+        for batch in event["batches"]:
+            first.setdefault(batch, event["time"])
+    clans = {e["batch"]: e["clan"] for e in honest(story, "batch")}
+    held = sorted(batch for batch in first if batch in clans)
+    return (rng.choice(held), clans[held[0]]) if held else None
+
+
+@plant("availability")
+def one_member_never_held_a_batch(story: Story, rng: Random) -> bool:
+    found = _old_batch(story, rng)
+    if found is None:
+        return False
+    batch = found[0]
+    clan = next(e["clan"] for e in honest(story, "batch", batch=batch))
+    node = rng.choice([n for n in steady(story) if n in story.info["clans"][clan]])
+    story.drop("batch", node=node, batch=batch)
+    story.drop("body", node=node, batch=batch)
+    outlast(story)
+    return True
+
+
+@plant("availability")
+def a_body_with_other_bytes(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "body"))
+    assert event is not None
+    data = bytearray(base64.b64decode(event["data"]))
+    data[rng.randrange(40, len(data) - 70)] ^= 1
+    event["data"] = base64.b64encode(bytes(data)).decode()
+    return True
+
+
+@plant("availability")
+def a_finalised_batch_without_a_certificate(story: Story, rng: Random) -> bool:
+    found = _old_batch(story, rng)
+    if found is None:
+        return False
+    story.drop("available", batch=found[0])
+    return True
+
+
+# ---------------------------------------------------------------- inclusion and finality
+@plant("censorship")
+def a_received_transaction_never_included(story: Story, rng: Random) -> bool:
+    forward = pick(rng, story.events("forward"))
+    assert forward is not None
+    alien = noise(rng)
+    receivers = [e for e in story.events("received", tx=forward["tx"]) if e["node"] in steady(story)]
+    if not receivers:
+        return False
+    story.add(forward, tx=alien)
+    story.add(receivers[0], tx=alien)
+    outlast(story)
+    return True
+
+
+@plant("censorship")
+def a_transaction_included_much_later(story: Story, rng: Random) -> bool:
+    known = {e["tx"] for e in story.events("received") if e["node"] in steady(story)}
+    batches = {e["batch"] for e in honest(story, "batch") if set(e["txs"]) & known}
+    finals = [e for e in honest(story, "finalise") if set(e["batches"]) & batches]
+    chosen = pick(rng, finals)
+    if chosen is None:
+        return False
+    for event in story.events("finalise", height=chosen["height"]):
+        event["time"] += 60 * SECOND
+    outlast(story)
+    return True
+
+
+@plant("finality-bounds")
+def a_gateway_never_told_exec(story: Story, rng: Random) -> bool:
+    event = pick(rng, [e for e in story.events("gateway", phase="exec") if e["time"] < story.info["load_end"]])
+    assert event is not None
+    story.drop("gateway", phase="exec", node=event["node"], tx=event["tx"])
+    outlast(story)
+    return True
+
+
+@plant("finality-bounds")
+def exec_told_much_later(story: Story, rng: Random) -> bool:
+    event = pick(rng, story.events("gateway", phase="exec"))
+    assert event is not None
+    event["time"] += 60 * SECOND
+    return True
+
+
+@plant("finality-bounds")
+def executed_before_it_was_ordered(story: Story, rng: Random) -> bool:
+    executed = pick(rng, story.events("gateway", phase="exec"))
+    assert executed is not None
+    (ordered,) = story.events("gateway", phase="ord", tx=executed["tx"], node=executed["node"])[:1]
+    ordered["time"] = executed["time"] + 1
+    return True
+
+
+# ---------------------------------------------------------------- acknowledgements
+@plant("acknowledged")
+def exec_told_without_a_matching_root(story: Story, rng: Random) -> bool:
+    pick(rng, story.events("gateway", phase="exec"))["root_ok"] = False  # type: ignore[index]
+    return True
+
+
+@plant("acknowledged")
+def exec_told_for_another_transaction(story: Story, rng: Random) -> bool:
+    pick(rng, story.events("gateway", phase="exec"))["tx"] = noise(rng)  # type: ignore[index]
+    return True
+
+
+@plant("acknowledged")
+def exec_told_at_another_height(story: Story, rng: Random) -> bool:
+    pick(rng, story.events("gateway", phase="exec"))["height"] += rng.choice([-1, 1])  # type: ignore[index]
+    return True
+
+
+@plant("acknowledged")
+def applied_but_told_aborted(story: Story, rng: Random) -> bool:
+    pick(rng, story.events("gateway", phase="exec"))["phase"] = "aborted"  # type: ignore[index]
+    return True
+
+
+def _ok(story: Story, rng: Random, *fs: str) -> Record | None:
+    return pick(rng, [op for op in story.history if op["type"] == "ok" and (not fs or op["f"] in fs)])
+
+
+@plant("acknowledged", "conservation")
+def a_client_was_told_ok_for_nothing(story: Story, rng: Random) -> bool:
+    done = _ok(story, rng)
+    assert done is not None
+    lost = noise(rng)
+    for operation in story.history:
+        if operation.get("tx") == done["tx"] and operation["process"] == done["process"]:
+            operation["tx"] = lost
+    return True
+
+
+@plant("conservation")
+def a_client_was_told_fail_for_what_happened(story: Story, rng: Random) -> bool:
+    _ok(story, rng)["type"] = "fail"  # type: ignore[index]
+    return True
+
+
+@plant("acknowledged")
+def a_client_read_something_else(story: Story, rng: Random) -> bool:
+    reads = [
+        part
+        for op in story.history
+        if op["type"] == "ok" and op["f"] == "txn"
+        for part in op["value"]
+        if part[0] == "r"
+    ]
+    if not reads:
+        return False
+    part = rng.choice(reads)
+    part[2] = [*(part[2] or ()), 424242]
+    return True
+
+
+# ---------------------------------------------------------------- liveness
+@plant("liveness")
+def one_node_stops_after_the_heal(story: Story, rng: Random) -> bool:
+    node = rng.choice(steady(story))
+    story.trace = [
+        e
+        for e in story.trace
+        if not (e["event"] == "finalise" and e["node"] == node and e["time"] > story.info["heal"])
+    ]
+    outlast(story)
+    return True
+
+
+@plant("liveness")
+def only_byzantine_nodes_and_gateways_go_on(story: Story, rng: Random) -> bool:
+    still = set(steady(story))
+    story.trace = [
+        e
+        for e in story.trace
+        if not (e["event"] == "finalise" and e["node"] in still and e["time"] > story.info["heal"])
+    ]
+    outlast(story)
+    return True
+
+
+@plant("liveness")
+def nothing_is_finalised_for_a_minute(story: Story, rng: Random) -> bool:
+    outlast(story)
+    return True
+
+
+@plant("liveness")
+def a_node_stops_itself(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "finalise"))
+    assert event is not None
+    story.add(event, event="halt", reason="planted")
+    return bool(story.info["regime"] == "within")
+
+
+@plant("liveness")
+def a_node_crashes_by_itself(story: Story, rng: Random) -> bool:
+    event = pick(rng, [e for e in honest(story, "finalise") if e["node"] in steady(story)])
+    assert event is not None
+    story.add(event, event="restart", recovered=3, time=story.info["end"], incarnation=event["incarnation"] + 1)
+    return True
