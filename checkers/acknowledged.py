@@ -20,7 +20,8 @@ class Acknowledged(Judge):
     Anomalies: fooled-gateway (exec told without a matching root, or for a transaction that was not applied, or at
     another height), wrong-abort (told aborted, yet applied), acknowledged-then-lost (a client's ok that the final
     order does not hold), wrong-read (a client read another list than was there). Excluded and counted: what lies
-    above the height where bodies end. Examined: final gateway answers and ok operations.
+    above the height where bodies end. A false root was certified but no honest gateway refused anything: UNKNOWN, for
+    nothing shows that a gateway would. Examined: final gateway answers and ok operations.
     """
 
     property: ClassVar[str] = "acknowledged"
@@ -46,13 +47,26 @@ class Acknowledged(Judge):
             unjudged += not known
             anomalies += found
         clients = sum(operation.type == "invoke" for operation in index.history)
-        measures: dict[str, Any] = {"unjudged": unjudged, "clients_told_ok": oks, **replay.where_it_stopped()}
+        refused = sum(event["phase"] == "refused" for event in index.events("gateway"))
+        measures: dict[str, Any] = {"unjudged": unjudged, "clients_told_ok": oks, "refused_by_gateways": refused}
+        measures |= replay.where_it_stopped()
         doubts = []
+        if not refused and _false_certificates(index, replay):
+            doubts.append("a false root was certified, but no gateway was seen to refuse a transaction under it")
         if not oks and index.info.target == "supra":
             doubts.append(f"of {clients} client operations none ended ok: nothing was acknowledged to anybody")
         if unjudged and not examined:
             doubts.append("every acknowledgement lies above the height up to which the order can be executed again")
         return conclude(self.property, examined, anomalies, measures, "nothing was acknowledged", doubts)
+
+
+def _false_certificates(index: Index, replay: Replay) -> bool:
+    """Did an honest node see a certificate for another root than re-execution gets?"""
+    for event in index.events("state_certificate"):
+        mine = replay.outcomes.get((event["clan"], event["height"]))
+        if mine is not None and mine.root != event["root"]:
+            return True
+    return False
 
 
 def _gateway(event: TraceEvent, replay: Replay) -> tuple[list[Anomaly], bool]:

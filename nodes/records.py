@@ -5,6 +5,7 @@ The shell appends records in order and hands them back, oldest first, in the `St
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -67,6 +68,18 @@ class RootRecord(Wire, frozen=True, tag="root"):
 Record: TypeAlias = (
     VoteState | ProposedRecord | BlockRecord | FinalisedRecord | BatchKeyRecord | BatchRecord | RootRecord
 )
+
+
+def latest(records: Iterable[Record]) -> tuple[Record, ...]:
+    """What a recovery needs of a log: all records but the vote snapshots that a later one replaced."""
+    kept: list[Record] = []
+    votes: VoteState | None = None
+    for record in records:
+        if isinstance(record, VoteState):
+            votes = record
+        else:
+            kept.append(record)
+    return tuple(kept) if votes is None else (*kept, votes)
 
 
 _records: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

@@ -62,5 +62,7 @@ def read_trace(path: Path) -> Iterator[TraceEvent]:
             raise HistoryError(f"{path}:{number}: not a trace record: {error}") from error
         for key, kind in _REQUIRED.items():
             if not isinstance(event.get(key), kind):
-                raise HistoryError(f"{path}:{number}: trace record whose {key!r} is not there, or is no {kind.__name__}")
+                raise HistoryError(
+                    f"{path}:{number}: trace record whose {key!r} is not there, or is no {kind.__name__}"
+                )
         yield event

@@ -22,7 +22,7 @@ from nodes.committee import ClusterConfig, Committee, ConfigError
 from nodes.crypto import Domain, Ed25519Signer, Ed25519Verifier, Signer, Verifier
 from nodes.messages import DecodeError, NodeId
 from nodes.port import Node
-from nodes.records import Record, decode_record
+from nodes.records import Record, decode_record, latest
 from nodes.runtime.clock import RunClock
 from nodes.runtime.config import Address, NodeConfig, load_config
 from nodes.runtime.control import Control
@@ -123,6 +123,7 @@ class _Process:
         self.verifier = Ed25519Verifier()
         self.domain = Domain(cluster.chain, cluster.epoch, cluster.cycle)
         self.incarnation = 0
+        self.recovered = 0  # records in the log at the start
 
     async def run(self, wrap: Wrap | None, build: Build) -> int:
         """From the ports to the exit code. Raises _MachineFault, WalError, TraceError, ConfigError before serving."""
@@ -153,7 +154,8 @@ class _Process:
         wal = Wal(data / "wal.log")  # first: its lock keeps a second process out
         if wal.torn_bytes:
             _say(self.node.id, f"{wal.path}: cut off {wal.torn_bytes} bytes of a record that was never completed", OK)
-        records = tuple(self._decode(wal, i, body) for i, body in enumerate(wal.records))
+        self.recovered = len(wal.records)
+        records = latest(self._decode(wal, i, body) for i, body in enumerate(wal.records))
         wal.records.clear()
         self.incarnation = _next_incarnation(data / "incarnation")
         return wal, records, TraceWriter(data / "trace.jsonl", self.node.id, self.incarnation)
@@ -180,7 +182,7 @@ class _Process:
         if self.incarnation == 1:
             shell.emit("start", {})
         else:
-            shell.emit("restart", {"recovered": len(records)})
+            shell.emit("restart", {"recovered": self.recovered})
         shell.start(records)
         shell.flush()
         loop = asyncio.get_running_loop()

@@ -93,8 +93,12 @@ def test_unspoilt_they_pass(base: str) -> None:
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda p: p.name.replace(" ", "-"))
 def test_each_is_noticed(plant: Plant) -> None:
-    found = {base: missed(story, plant, seed) for base, story in STORIES.items() for seed in range(2)}
-    assert not any(found.values()), found
+    """On the first run that has something to alter, at two random places."""
+    for base, story in STORIES.items():
+        found = [missed(story, plant, seed) for seed in range(2)]
+        assert not any(found), (base, found)
+        if None not in found:
+            return
 
 
 def test_the_plants_find_something_to_spoil() -> None:

@@ -19,7 +19,7 @@ PLANTS: dict[str, dict[str, Plant]] = {}
 READS = {
     "fork": ("start", "finalise", "certify"),
     "prefix": ("start", "restart", "finalise"),
-    "dedup": ("start", "finalise", "execute", "batch", "include", "available", "forward"),
+    "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),
     "availability": ("start", "finalise", "batch", "body", "available", "retrieve"),
     "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
     "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
@@ -397,5 +397,4 @@ def a_moment_only(world: World, story: Story) -> None:
 def no_latency(world: World, story: Story) -> None:
     for proposal in story.events("propose"):
         for node in world.committee.tribe:
-            vote = {"view": proposal["view"], "kind": "normal", "block": proposal["block"]}
-            story.add({"event": "vote", "incarnation": 1}, node=node, time=proposal["time"] + MS, **vote)
+            story.add(proposal, event="vote", node=node, time=proposal["time"] + MS)

@@ -39,7 +39,7 @@ PARTITION = """
 [[fault]]
 use = "partition"
 topology = "halves"
-from = "300ms"
+from = "1s"
 """
 
 

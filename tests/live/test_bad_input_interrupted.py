@@ -64,7 +64,7 @@ def test_ctrl_c_while_nodes_start(start: Start, backend: str) -> None:
 @pytest.mark.parametrize("times", [1, 3])
 def test_ctrl_c_while_a_fault_is_active(start: Start, backend: str, times: int) -> None:
     command = start(backend)
-    command.until(lambda: '"use":"partition"' in command.history() and command.history().count("\n") > 10)
+    command.until(lambda: '"use":"partition"' in command.history())
     children = command.children()
     for _ in range(times):
         command.interrupt()
@@ -111,7 +111,7 @@ def test_an_interruption_while_judging(start: Start, number: int) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_kill_9_and_then_any_command(start: Start, backend: str) -> None:
     command = start(backend)
-    command.until(lambda: '"use":"partition"' in command.history() and command.history().count("\n") > 10)
+    command.until(lambda: '"use":"partition"' in command.history())
     children = command.children()
     command.process.kill()
     command.process.wait(LIMIT_S)
@@ -123,7 +123,7 @@ def test_kill_9_and_then_any_command(start: Start, backend: str) -> None:
     )
     nothing_is_left(command, children)
     whole = command.history().splitlines()
-    assert len(whole) > 10 and all(json.loads(line) for line in whole)
+    assert len(whole) > 5 and all(json.loads(line) for line in whole)
     code, document = finish(command.place / "check", "check", str(command.directory()))
     assert code == 3
     assert "no trace.jsonl" in document["error"] and "killed" in document["error"]

@@ -14,10 +14,10 @@ import msgspec
 from checkers.registry import judge
 from results.verdict import Status
 from tests.golden.story import Story
-from tests.mutants import forgeries
+from tests.mutants import forgeries, outcomes
 from tests.mutants.records import PLANTS, Plant
 
-__all__ = ["forgeries"]
+__all__ = ["forgeries", "outcomes"]
 
 
 def recorded(directory: Path) -> Story:

@@ -165,11 +165,38 @@ def test_copies_are_measured_not_judged_under_faults() -> None:
     assert found.measures["duplicate_inclusions"] == 4 == found.measures["aborted"]["duplicate"]
 
 
+def test_copies_of_overdue_secondaries_are_no_duplicates() -> None:
+    """A secondary that has waited for its deadline must include; one that has not must not."""
+    story = World(plan=(2, 2, 0, 0), copies=True, seed=5).story()
+    for event in story.events("include", role="secondary"):
+        for received in story.events("received", tx=event["tx"], node=event["node"]):
+            received["time"] = event["time"] - 1990 * MS
+    assert verdict(story, "dedup").status is Status.PASS
+    for received in story.events("received"):
+        received["time"] += 1000 * MS
+    assert kinds(verdict(story, "dedup")) == {"duplicate-inclusion"}
+
+
 def test_too_new_copies_are_rightly_included_again() -> None:
     story = World(plan=(2, 0), copies=True, seed=5).story()
     for event in story.events("execute"):
         event["aborted"] = [[tx, "too-new"] for tx, _ in event["aborted"]]
     assert verdict(story, "dedup").status is Status.PASS
+
+
+@pytest.mark.parametrize("waited_ms, alarm", [(2000, False), (500, True)])
+def test_a_secondary_that_waited_its_time_out_includes_rightly(waited_ms: int, alarm: bool) -> None:
+    """A starved machine made every primary of a fault-free run late: that is no violation of single inclusion."""
+    story = World(plan=(2, 2, 0, 0), copies=True, seed=5).story()
+    first: set[str] = set()
+    for event in sorted(story.events("include"), key=lambda e: e["time"]):
+        if event["tx"] in first:
+            event["role"] = "secondary"
+            story.drop("received", tx=event["tx"], node=event["node"])
+            received = {**event, "event": "received", "from": "g0", "time": event["time"] - waited_ms * MS}
+            story.add(received)
+        first.add(event["tx"])
+    assert ("duplicate-inclusion" in kinds(verdict(story, "dedup"))) is alarm
 
 
 def test_duplicates_workload_without_a_duplicate_is_unknown(story: Story) -> None:
@@ -178,6 +205,18 @@ def test_duplicates_workload_without_a_duplicate_is_unknown(story: Story) -> Non
     story.add(story.events("forward")[0], node="n3")
     found = verdict(story, "dedup")
     assert found.status is Status.PASS and found.examined == 5
+
+
+# ---------------------------------------------------------------- acknowledged
+def test_a_false_certificate_that_no_gateway_refused_leaves_acknowledged_open(story: Story) -> None:
+    for event in story.events("state_certificate", height=2):
+        event["root"] = OTHER
+    found = verdict(story, "acknowledged")
+    assert found.status is Status.UNKNOWN and "refuse" in found.reason
+    told = story.events("gateway", phase="exec")[0]
+    story.add(told, phase="refused", root_ok=False, tx=OTHER)
+    found = verdict(story, "acknowledged")
+    assert found.status is Status.PASS and found.measures["refused_by_gateways"] == 1
 
 
 # ---------------------------------------------------------------- availability

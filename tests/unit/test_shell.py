@@ -150,6 +150,7 @@ async def test_while_the_disk_hangs_the_node_thinks_on_but_nothing_leaves(tmp_pa
     for _ in range(20):
         await asyncio.sleep(0.002)
         watched.shell.flush()
+        watched.flush()  # the links do so themselves: keep-alive tick, reconnect, a peer that reads again
     assert len(watched.node.events) == 3
     assert watched.order == [] and not reply.done() and watched.trace.size == 0
     watched.disk.free.set()

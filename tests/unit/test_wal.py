@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nodes.messages import BlockCertificate
+from nodes.records import BatchKeyRecord, VoteState, latest
 from nodes.runtime.wal import HEADER_BYTES, MAGIC, Wal, WalError, frame_record, scan
 
 bodies = st.lists(st.one_of(st.binary(min_size=1, max_size=60), st.integers(1, 5000).map(bytes)), max_size=6)
@@ -134,3 +136,12 @@ def test_full_disk_keeps_what_was_synced_and_says_so(room: int) -> None:
     assert scan(disk.durable, "wal") == (synced, len(disk.durable))
     with pytest.raises(WalError, match="earlier write failed"):
         log.sync()
+
+
+def test_recovery_needs_only_the_last_vote_snapshot() -> None:
+    lock = BlockCertificate(0, "normal", 0, bytes(32), b"", ())
+    votes = [VoteState(view, 0, bytes(32), 0, 0, 0, (), lock, ()) for view in (1, 2, 3)]
+    keys = [BatchKeyRecord(0, "n0", seq, bytes(32)) for seq in (1, 2)]
+    assert latest([votes[0], keys[0], votes[1], keys[1], votes[2]]) == (*keys, votes[2])
+    assert latest([votes[1], keys[0]]) == (keys[0], votes[1])
+    assert latest(keys) == tuple(keys)
