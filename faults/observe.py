@@ -39,7 +39,7 @@ class Book:
         self._shapes: dict[Link, dict[int, Shape]] = {}
         self._next = 0
 
-    def idle(self, link: Link) -> bool:
+    def held(self, link: Link) -> bool:
         """Is the link, or one of its ends, still held by some fault, so that nothing can be seen to move on it?"""
         held = self.cuts[link] + sum(self.down[n] + self.paused[n] for n in link)
         return held > 0
@@ -140,13 +140,13 @@ def between(
 async def see_links_move(cluster: Cluster, links: Iterable[Link], limit_s: float = HEAL_S) -> list[Link]:
     """Wait until messages arrive again on every link that no fault holds any more; returns those that stay silent."""
     book = book_of(cluster)
-    silent = {link for link in links if not book.idle(link)}
+    silent = {link for link in links if not book.held(link)}
     last = await cluster.counters()
 
     async def all_moved() -> bool:
         nonlocal last, silent
         now = await cluster.counters()
-        silent = {link for link, m in between(last, now, silent).items() if m.received == 0 and not book.idle(link)}
+        silent = {link for link, m in between(last, now, silent).items() if m.received == 0 and not book.held(link)}
         last = now
         return not silent
 

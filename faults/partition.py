@@ -88,7 +88,7 @@ class Partition:
         return shapes.one_way(nodes, victims, self._direction)
 
     async def _verify(self, cluster: Cluster, links: tuple[Link, ...], receipt: Receipt) -> None:
-        held = [link for link in links if book_of(cluster).idle(link)]
+        held = [link for link in links if book_of(cluster).held(link)]
         silent = await see_links_move(cluster, links, self._verify_s)
         receipt.heal_verified = not silent
         if silent:
