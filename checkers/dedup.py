@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import ClassVar
 
 from checkers.index import MS, Final, Index
@@ -13,9 +12,6 @@ from results.verdict import Anomaly, Verdict
 
 # A record is stamped after the step that it tells of, on a starved machine long after: half the time-out is waited.
 WAITED = 0.5
-
-
-PATIENCE = 0.8  # of the inclusion time-out: records are stamped up to 150 ms late on a busy machine
 
 
 class Dedup(Judge):
@@ -45,8 +41,10 @@ class Dedup(Judge):
             tx: placed for tx, placed in index.inclusions.items() if len(placed) - min(too_new[tx], len(placed)) > 1
         }
         patient = _patient(index)
+        waited = Counter(tx for tx, placed in duplicated.items() for _, batch in placed if (tx, batch) in patient)
         if index.undisturbed:
-            anomalies += _duplicates(index, {tx: p for tx, p in duplicated.items() if len(p) - patient[tx] > 1})
+            hasty = {tx: p for tx, p in duplicated.items() if len(p) - waited[tx] - too_new[tx] > 1}
+            anomalies += _duplicates(index, hasty)
         submitted = _copies_submitted(index)
         examined = len(effects)
         doubts = []
@@ -59,8 +57,7 @@ class Dedup(Judge):
             "applied": len(effects),
             "inclusions": sum(map(len, index.inclusions.values())),
             "duplicate_inclusions": extra,
-            "included_after_the_timeout": sum(patient[tx] for tx in duplicated),
-            "inclusions_by_overdue_secondaries": len(rescued),
+            "included_after_the_timeout": sum(waited.values()),
             "copies_submitted": submitted,
             "aborted": dict(sorted(aborts.items())),
         }
@@ -95,36 +92,19 @@ def _double(tx: str, events: list[TraceEvent]) -> Anomaly:
     return Anomaly("double-effect", f"transaction {short(tx)} took effect in {told}", [record(e) for e in events[:2]])
 
 
-def _patient(index: Index) -> Counter[str]:
-    """Per transaction, inclusions by secondaries who had held it for the inclusion time-out."""
+def _patient(index: Index) -> set[tuple[str, str]]:
+    """(transaction, batch) of the inclusions by secondaries who had held it for the inclusion time-out."""
     timeout = int(WAITED * float(index.info.parameters.get("inclusion_timeout_ms", 2000)) * MS)
     since: dict[tuple[str, str], int] = {}
     for event in index.events("received"):
         if event["role"] == "secondary":
             since.setdefault((event["tx"], event["node"]), int(event["time"]))
-    waited: Counter[str] = Counter()
+    waited: set[tuple[str, str]] = set()
     for event in index.events("include"):
         begun = since.get((event["tx"], event["node"]))
         if event["role"] == "secondary" and begun is not None and int(event["time"]) - begun >= timeout:
-            waited[event["tx"]] += 1
+            waited.add((event["tx"], event["batch"]))
     return waited
-
-
-def _rescued(index: Index, duplicated: Iterable[str]) -> set[tuple[str, str]]:
-    """(transaction, batch) of the copies by secondaries whose deadline had passed, as far as trace times can tell."""
-    wanted = set(duplicated)
-    limit = int(PATIENCE * float(index.info.parameters.get("inclusion_timeout_ms", 2000)) * MS)
-    received: dict[tuple[str, str], int] = {}
-    for event in index.events("received"):
-        if event["tx"] in wanted:
-            received.setdefault((event["node"], event["tx"]), int(event["time"]))
-    return {
-        (event["tx"], event["batch"])
-        for event in index.events("include")
-        if event["role"] == "secondary"
-        and (event["node"], event["tx"]) in received
-        and int(event["time"]) - received[event["node"], event["tx"]] >= limit
-    }
 
 
 def _duplicates(index: Index, duplicated: dict[str, list[tuple[Final, str]]]) -> list[Anomaly]:

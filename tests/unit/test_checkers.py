@@ -165,18 +165,6 @@ def test_copies_are_measured_not_judged_under_faults() -> None:
     assert found.measures["duplicate_inclusions"] == 4 == found.measures["aborted"]["duplicate"]
 
 
-def test_copies_of_overdue_secondaries_are_no_duplicates() -> None:
-    """A secondary that has waited for its deadline must include; one that has not must not."""
-    story = World(plan=(2, 2, 0, 0), copies=True, seed=5).story()
-    for event in story.events("include", role="secondary"):
-        for received in story.events("received", tx=event["tx"], node=event["node"]):
-            received["time"] = event["time"] - 1990 * MS
-    assert verdict(story, "dedup").status is Status.PASS
-    for received in story.events("received"):
-        received["time"] += 1000 * MS
-    assert kinds(verdict(story, "dedup")) == {"duplicate-inclusion"}
-
-
 def test_too_new_copies_are_rightly_included_again() -> None:
     story = World(plan=(2, 0), copies=True, seed=5).story()
     for event in story.events("execute"):
