@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -362,27 +361,6 @@ def test_interrupted_runs_are_not_judged_by_the_clock(story: Story) -> None:
     story.info["interrupted"] = True
     for checker in ("liveness", "finality-bounds", "censorship"):
         assert verdict(story, checker).status is Status.UNKNOWN, checker
-
-
-def test_a_behaviour_that_bit_on_one_node_counts_if_the_others_had_occasions(story: Story) -> None:
-    story.info["byzantine"], story.info["regime"] = ["n1", "n2"], "beyond"
-    story.info["faults"] = [{"id": 3, "use": "some-attack", "kind": "behaviour", "targets": ["n1", "n2"]}]
-
-    def nemesis(time: int, f: str, **more: Any) -> None:
-        value = {"id": 3, "use": "some-attack", "kind": "behaviour", **more}
-        story.tell({"index": 0, "time": time * MS, "process": "nemesis", "type": "info", "f": f, "value": value})
-
-    def receipt(matched: int, dropped: int) -> dict[str, Any]:
-        return {"matched": matched, "changed": 0, "dropped": dropped, "injected": 0, "bit": dropped > 0}
-
-    nemesis(100, "start")
-    nemesis(2000, "stop", node="n1", receipt=receipt(3, 0))
-    assert "did not bite" in verdict(story, "receipts").reason
-    nemesis(2000, "stop", node="n2", receipt=receipt(5, 5))
-    assert verdict(story, "receipts").status is Status.PASS
-    (idle,) = (op for op in story.history if op["process"] == "nemesis" and op["value"].get("node") == "n1")
-    idle["value"]["receipt"] = receipt(0, 0)  # a twin that never leads is no attack
-    assert "n1 never had an occasion" in verdict(story, "receipts").reason
 
 
 # ---------------------------------------------------------------- what is only half known

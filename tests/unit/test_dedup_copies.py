@@ -15,6 +15,8 @@ def dedup(story: Story) -> Verdict:
 def waited(ms: int) -> Story:
     """Every transaction is included by a secondary as well, `ms` after the secondary received it."""
     story = World(plan=(2, 2, 0, 0), copies=True, seed=5).story().copy()
+    for start in story.events("start"):
+        start["time"] = -5000 * MS
     for event in story.events("include", role="secondary"):
         for received in story.events("received", tx=event["tx"], node=event["node"]):
             received["time"] = event["time"] - ms * MS
