@@ -84,7 +84,7 @@ def test_ctrl_c_while_a_fault_is_active(start: Start, backend: str, times: int) 
 
 
 def test_ctrl_c_in_the_quiet_phase(start: Start) -> None:
-    command = start("process", "1s")
+    command = start("process", "3s")
     command.until(lambda: "quiet:" in command.said)
     children = command.children()
     command.interrupt()
@@ -96,7 +96,7 @@ def test_ctrl_c_in_the_quiet_phase(start: Start) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_judging(start: Start, number: int) -> None:
-    command = start("process", "1s")
+    command = start("process", "3s")
     command.until(lambda: "judging" in command.said)
     command.interrupt(number)
     assert command.ended() == 2, command.said
