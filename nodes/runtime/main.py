@@ -35,7 +35,6 @@ Wrap: TypeAlias = Callable[[Node, NodeConfig, ClusterConfig, Committee, Domain],
 Build: TypeAlias = Callable[[NodeId, ClusterConfig, Signer, Verifier], Node]
 
 OK, CRASHED, BAD_CONFIG, MACHINE = 0, 1, 3, 4
-_SWITCH_S = 0.0002  # the thread that syncs the log does next to nothing, but votes wait for it: let it in at once
 
 
 class _MachineFault(RuntimeError):
@@ -194,7 +193,6 @@ class _Process:
         await control.start(sockets["control port"])
         if http is not None:
             await http.start()
-        sys.setswitchinterval(_SWITCH_S)
         gc.collect()
         gc.freeze()  # what start-up made stays: no need to look at it again
         code = OK
@@ -206,7 +204,8 @@ class _Process:
             await http.close()
         await links.close(deliver_queued=code == OK)
         await control.close()
-        shell.close()
+        shell.trace.close()
+        shell.wal.close()
         return code
 
     def _http(self, shell: Shell, sockets: dict[str, socket.socket]) -> Any:
@@ -257,7 +256,7 @@ def _report_crash(name: str, shell: Shell, error: Exception) -> int:
         )
     try:
         if not machine:
-            shell.record()
+            shell.wal.sync()
         shell.trace.add(shell.clock.true(), "halt", {"reason": f"{type(error).__name__}: {error}"})
         shell.trace.flush()
     except (WalError, TraceError) as second:

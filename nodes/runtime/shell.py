@@ -1,21 +1,18 @@
-"""The shell round a sans-I/O node: events in, effects out in order, group commit.
+"""The shell round a sans-I/O node: events in, effects out in order, one sync and one write per turn of the loop.
 
-1. A step's effects are carried out in order: records and trace events are collected, timers set, and everything that
-   leaves the node (messages, replies, trace lines) is held back in the group of the present turn.
-2. At the end of the turn the group is sealed and its records are synced; after a busy turn in a thread, so that the
-   node thinks on while the disk works (a quiet node has nothing else to do, and switching threads takes time). Then
-   the next group fills meanwhile; one sync runs at a time, and many steps share it.
-3. When the sync is done, the group is released: first the trace is written, then messages and replies leave. Groups are
-   released in order, one without records too. So nothing that follows a `Persist` leaves before it is durable.
-4. A core that raises, or a disk that fails, ends the process: `finished` gets the error and nothing more leaves.
+1. A step's effects are carried out in order: records and trace events are collected, timers set, and messages and
+   replies held back here. The links do not get them yet: they write on their own account too (keep-alives, reconnects,
+   a peer that reads again), and would take an early message along.
+2. At the end of the turn `flush` runs: first the log is synced, then the trace is written, then messages and replies
+   leave. So nothing that follows a `Persist` leaves before it is durable, and many steps share one fdatasync.
+   (A thread for the fdatasync was measured: on busy cores the two switches cost more than the wait.)
+3. A core that raises, or a disk that fails, ends the process: `finished` gets the error and nothing more leaves.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol, TypeAlias
 
 from nodes.crypto import Domain
@@ -43,8 +40,6 @@ from nodes.runtime.trace import TraceWriter
 from nodes.runtime.wal import Wal
 
 MAX_REQUESTS = 20_000  # requests of local clients that wait for their reply
-MAX_HELD = 5_000  # messages and replies held back; beyond that the node waits for its disk, and its peers for the node
-BUSY_STEPS = 4  # steps of a turn from which on its sync goes to the thread
 
 Outward: TypeAlias = Send | Multicast | Reply
 
@@ -84,11 +79,8 @@ class Shell:
         self._scheduled = False
         self._timers: dict[str, tuple[int, asyncio.TimerHandle]] = {}
         self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._held: list[Outward] = []
         self._next_request = 1
-        self._steps = 0  # since the open group was begun
-        self._held: list[Outward] = []  # the open group; its trace lines and records are still with trace and log
-        self._sealed: tuple[Future[None], list[Outward], bytes] | None = None  # (sync under way, held, trace lines)
-        self._disk = ThreadPoolExecutor(1, "log")
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Send: self._held.append,
             Multicast: self._held.append,
@@ -124,7 +116,6 @@ class Shell:
         """One event through the node, and its effects."""
         if self._halted:
             return
-        self._steps += 1
         try:
             for effect in self.node.step(self.clock.now() if now is None else now, event):
                 self.carry_out(effect)
@@ -142,53 +133,21 @@ class Shell:
 
     # ---------------------------------------------------------------- the end of a turn
     def flush(self) -> None:
-        """Seal the present group: sync its records if it has any, else release it; not while a sync is under way."""
+        """Sync the log, write the trace, let messages and replies go: in this order."""
         self._scheduled = False
-        if self._halted or (self._sealed is not None and len(self._held) < MAX_HELD):
+        if self._halted:
             return
         try:
-            if self._sealed is not None or (self.wal.dirty and self._steps < BUSY_STEPS):
-                self._settle()
-            elif self.wal.dirty:
-                sync = self._disk.submit(self.wal.write, self.wal.take())
-                self._sealed = (sync, self._take_held(), self.trace.take())
-                sync.add_done_callback(self._wake)
-            else:
-                self._release(self._take_held(), self.trace.take())
+            self.wal.sync()
+            self.trace.flush()
         except Exception as error:
             self.fail(error)
-
-    def _wake(self, sync: Future[None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._synced, sync)
-
-    def _synced(self, sync: Future[None]) -> None:
-        """The thread is done with `sync`: release its group and go on with the next, unless somebody did already."""
-        if self._halted or self._sealed is None or self._sealed[0] is not sync:
             return
-        try:
-            self._release_sealed()
-        except Exception as error:
-            self.fail(error)
-        else:
-            self.flush()
+        self._release()
 
-    def _settle(self) -> None:
-        """Wait for the disk and release everything. Raises WalError, TraceError."""
-        self._release_sealed()
-        self.wal.sync()
-        self._release(self._take_held(), self.trace.take())
-
-    def _release_sealed(self) -> None:
-        if self._sealed is not None:
-            sync, held, lines = self._sealed
-            sync.result()
-            self._sealed = None
-            self._release(held, lines)
-
-    def _release(self, held: list[Outward], lines: bytes) -> None:
-        self.trace.write(lines)
-        network = self.network
+    def _release(self) -> None:
+        held, network = self._held[:], self.network
+        self._held.clear()
         for effect in held:
             if isinstance(effect, Reply):
                 future = self._requests.pop(effect.request, None)
@@ -203,12 +162,6 @@ class Shell:
         if network is not None:
             network.flush()
 
-    def _take_held(self) -> list[Outward]:
-        self._steps = 0
-        held = self._held[:]
-        self._held.clear()
-        return held
-
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -218,10 +171,7 @@ class Shell:
     def stop(self) -> None:
         """Orderly stop: what was decided so far is recorded and sent."""
         if not self.finished.done():
-            try:
-                self._settle()
-            except Exception as error:
-                self.fail(error)
+            self.flush()
         self._end()
         if not self.finished.done():
             self.finished.set_result(None)
@@ -231,22 +181,6 @@ class Shell:
         self._end()
         if not self.finished.done():
             self.finished.set_exception(error)
-
-    def record(self) -> None:
-        """After `fail`: make durable and trace what was decided before it; nothing is sent. Raises as `flush` fails."""
-        if self._sealed is not None:
-            sync, _, lines = self._sealed
-            self._sealed = None
-            sync.result()
-            self.trace.write(lines)
-        self.wal.sync()
-        self.trace.flush()
-
-    def close(self) -> None:
-        """Wait for a sync under way, then close trace and log."""
-        self._disk.shutdown()
-        self.trace.close()
-        self.wal.close()
 
     def _end(self) -> None:
         self._halted = True

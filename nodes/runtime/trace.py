@@ -46,20 +46,12 @@ class TraceWriter:
         """Forget what was collected (it did not happen: the log could not be written)."""
         self._pending.clear()
 
-    def take(self) -> bytes:
-        """What was collected, as lines for `write`."""
-        data = self._encoder.encode_lines(self._pending) if self._pending else b""
-        self._pending.clear()
-        return data
-
     def flush(self) -> None:
         """Write what was collected. Raises TraceError."""
-        self.write(self.take())
-
-    def write(self, data: bytes) -> None:
-        """Append lines that `take` gave, in that order. Raises TraceError."""
-        if not data:
+        if not self._pending:
             return
+        data = self._encoder.encode_lines(self._pending)
+        self._pending.clear()
         written = 0
         try:
             while written < len(data):

@@ -109,9 +109,7 @@ def _ends_in_zeros(body: bytes) -> bool:
 class Wal:
     """An open log. `records` holds what the file had, oldest first; `torn_bytes` what was cut off its end.
 
-    `append` collects; `sync` writes everything collected and makes it durable. The two halves of `sync` are there for
-    whoever wants to wait elsewhere: `take` hands the collected bytes over, `write` (one caller at a time, in the order
-    of `take`, any thread) makes them durable. A log that failed once stays failed.
+    `append` collects; `sync` writes everything collected and makes it durable. A log that failed once stays failed.
     The file is locked: two processes on one log are refused. Raises WalError.
     """
 
@@ -168,21 +166,13 @@ class Wal:
         """Collect one record."""
         self._pending.append(frame_record(body))
 
-    def take(self) -> bytes:
-        """What was collected since the last call, for `write`."""
-        data = b"".join(self._pending)
-        self._pending.clear()
-        return data
-
     def sync(self) -> None:
         """Write and fdatasync everything collected since the last call; nothing to do is cheap."""
-        if self._pending or self._failed:
-            self.write(self.take())
-
-    def write(self, data: bytes) -> None:
-        """Append what `take` gave, and fdatasync; blocks."""
+        if not self._pending:
+            return
         if self._failed:
             raise WalError(f"{self.path}: an earlier write failed; nothing more is recorded")
+        data = b"".join(self._pending)
         try:
             written = 0
             while written < len(data):
@@ -195,6 +185,7 @@ class Wal:
                 f"{self.path}: cannot be written: {error.strerror}; the node stops before anything unrecorded leaves "
                 "it. Free space (or mend the disk) and start the node again: all it said before is in the log"
             ) from error
+        self._pending.clear()
         self._size += len(data)
         self.syncs += 1
 
