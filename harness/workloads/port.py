@@ -7,14 +7,13 @@ A workload is built as `Workload(world, rng, **options)` with the options of `[w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count, islice
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
 from harness.genesis import Genesis, Wallet
-from nodes.committee import list_shard
 from nodes.messages import Operation
+from nodes.wallet import list_keys
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -44,16 +43,11 @@ class World(msgspec.Struct, frozen=True):
         committee = genesis.committee
         clans = range(len(committee.clans))
         addresses = [bytes.fromhex(account.address) for account in genesis.config.accounts]
-
-        def owned(clan: int) -> tuple[int, ...]:
-            keys = (k for k in count() if committee.clan_of_key(list_shard(k)) == clan)
-            return tuple(islice(keys, keys_per_clan))
-
         return World(
             committee.gateways,
             len(committee.clans),
             tuple(tuple(a for a in addresses if committee.clan_of_key(a) == clan) for clan in clans),
-            tuple(owned(clan) for clan in clans),
+            tuple(list_keys(committee, clan, keys_per_clan) for clan in clans),
         )
 
 
