@@ -1,0 +1,76 @@
+"""The `ideal` signature scheme: signatures that cannot be forged, by construction rather than by a hard problem.
+
+For simulation only, where every node lives in one process. A signature is a MAC under a seed that only the signer and
+a referee hold; whoever has neither can do nothing but guess 64 bytes. Behaviours never get the referee. The real
+backends know one scheme, Ed25519 (nodes/crypto.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+SEED_BYTES = 32
+
+
+def _public(seed: bytes) -> bytes:
+    if len(seed) != SEED_BYTES:
+        raise ValueError(f"a seed of {len(seed)} bytes; an ideal key is made from {SEED_BYTES}, as an Ed25519 one is")
+    return hashlib.sha256(b"moonquake/ideal/public" + seed).digest()
+
+
+def _signature(seed: bytes, statement: bytes) -> bytes:
+    return hashlib.blake2b(statement, key=seed, digest_size=64).digest()
+
+
+class IdealSigner:
+    """One key from a 32-byte seed (ValueError otherwise): nodes.crypto.Signer, deterministic like Ed25519."""
+
+    def __init__(self, seed: bytes) -> None:
+        self._public = _public(seed)
+        self._seed = seed
+
+    @property
+    def public_key(self) -> bytes:
+        return self._public
+
+    def sign(self, statement: bytes) -> bytes:
+        """BLAKE2b-512 of the statement, keyed with the seed."""
+        return _signature(self._seed, statement)
+
+
+class IdealVerifier:
+    """The referee: nodes.crypto.Verifier that knows the seed of every key of the cluster, wallets included.
+
+    One instance serves all nodes, so that a signature is computed once and not once a node: good ones are remembered
+    by the signature, with the key and the statement that it belongs to. Memory is bounded: two generations of `limit`
+    entries, the older one is forgotten.
+    """
+
+    def __init__(self, seeds: Iterable[bytes], limit: int = 100_000) -> None:
+        self._seeds = {_public(seed): seed for seed in seeds}
+        self._limit = limit
+        self._young: dict[bytes, tuple[bytes, bytes]] = {}
+        self._old: dict[bytes, tuple[bytes, bytes]] = {}
+
+    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        """Is this the one signature that the key's seed gives for the statement? Never raises, whatever it is given."""
+        try:
+            known = self._young.get(signature)
+            if known is not None and known[1] == statement and known[0] == public_key:
+                return True
+            return self._examine(public_key, statement, signature)
+        except (TypeError, ValueError):  # not bytes
+            return False
+
+    def _examine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        known = self._old.get(signature)
+        if known is None or known != (public_key, statement):
+            seed = self._seeds.get(public_key)
+            if seed is None or signature != _signature(seed, statement):
+                return False
+            known = (public_key, statement)
+        if len(self._young) >= self._limit:
+            self._old, self._young = self._young, {}
+        self._young[signature] = known
+        return True
