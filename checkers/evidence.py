@@ -1,13 +1,16 @@
 """Re-verification of signed evidence: statements, signatures, certificates (protocol.md section 0).
 
 A statement is SHA-256 of msgpack(["moonquake/1", chain, epoch, cycle, kind, *fields]); signatures are Ed25519,
-checked here with libsodium directly.
+checked here with libsodium directly. Simulated runs may use the `ideal` scheme: a signature is BLAKE2b-512 of the
+statement keyed with a seed, and run.json tells the seeds once the run is over.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 from nacl.exceptions import CryptoError
@@ -16,6 +19,8 @@ from nacl.signing import VerifyKey
 from results.store import RunInfo
 
 _pack = msgspec.msgpack.Encoder().encode
+
+Holds: TypeAlias = Callable[[bytes, bytes, bytes], bool]  # public key, statement, signature
 
 
 class EvidenceError(ValueError):
@@ -49,6 +54,26 @@ def signature_holds(public_key: bytes, statement: bytes, signature: bytes) -> bo
     return True
 
 
+def ideal_signature_holds(seeds: Mapping[str, str], public_key: bytes, statement: bytes, signature: bytes) -> bool:
+    """Is it the one signature that the seed of this public key gives? False for a key whose seed does not make it."""
+    try:
+        seed = bytes.fromhex(seeds.get(public_key.hex(), ""))
+    except ValueError:
+        return False
+    if len(seed) != 32 or sha256(b"moonquake/ideal/public", seed) != public_key:
+        return False
+    return hashlib.blake2b(statement, key=seed, digest_size=64).digest() == signature
+
+
+def scheme_of(info: RunInfo) -> Holds:
+    """How signatures of this run are checked. Raises EvidenceError for a scheme that nobody knows."""
+    if info.scheme == "ed25519":
+        return signature_holds
+    if info.scheme == "ideal" and info.backend == "sim":
+        return partial(ideal_signature_holds, info.ideal_seeds)
+    raise EvidenceError(f"signature scheme {info.scheme!r} on backend {info.backend!r} cannot be checked")
+
+
 def wallet_statement(chain: str, tx: bytes) -> bytes:
     """What a wallet signs: bound to the chain only."""
     return sha256(_pack(["moonquake/1", chain, "transaction", tx]))
@@ -60,6 +85,7 @@ class Notary:
     def __init__(self, info: RunInfo) -> None:
         self._head = ["moonquake/1", info.chain, info.epoch, info.cycle]
         self._keys = info.public_keys
+        self.holds = scheme_of(info)
         self._known: dict[tuple[str, bytes, bytes], bool] = {}
 
     @property
@@ -76,7 +102,7 @@ class Notary:
         key = (node, statement, signature)
         if key not in self._known:
             public = bytes.fromhex(self._keys[node]) if node in self._keys else b""
-            self._known[key] = signature_holds(public, statement, signature)
+            self._known[key] = self.holds(public, statement, signature)
         return self._known[key]
 
     def fault(

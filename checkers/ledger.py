@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from checkers.encoding import Tx
-from checkers.evidence import sha256, signature_holds, wallet_statement
+from checkers.evidence import Holds, sha256, signature_holds, wallet_statement
 
 ZERO = bytes(32)
 _EMPTY = sha256(b"BUCKET")
@@ -43,7 +43,10 @@ def permuted(txs: Iterable[Tx], block: bytes) -> list[Tx]:
 class Ledger:
     """State of one clan. `root(previous)` is the certified root: it chains the tree root to the previous one."""
 
-    def __init__(self, clan: int, clans: int, chain: str, genesis: Mapping[str, int]) -> None:
+    def __init__(
+        self, clan: int, clans: int, chain: str, genesis: Mapping[str, int], holds: Holds = signature_holds
+    ) -> None:
+        self._holds = holds
         self.clan, self.clans, self.chain = clan, clans, chain
         self.accounts: dict[bytes, tuple[int, int]] = {}
         self.lists: dict[int, list[int]] = {}
@@ -59,7 +62,7 @@ class Ledger:
 
     def execute(self, tx: Tx, timestamp_ms: int) -> tuple[str, Reads]:
         """("" if applied else the reason of the abort, what its Reads saw). Changes the state accordingly."""
-        if tx.chain != self.chain or not signature_holds(tx.sender, wallet_statement(tx.chain, tx.raw), tx.signature):
+        if tx.chain != self.chain or not self._holds(tx.sender, wallet_statement(tx.chain, tx.raw), tx.signature):
             return "invalid", ()
         if clan_of(tx.sender, self.clans) != self.clan or any(self._foreign(o) for o in tx.operations):
             return "foreign", ()

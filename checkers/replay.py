@@ -31,7 +31,8 @@ class Replay:
         self._index = index
         self._horizon_ms = index.end // 1_000_000
         clans = len(index.info.clans)
-        self.ledgers = [Ledger(c, clans, index.info.chain, index.info.accounts) for c in range(clans)]
+        chain, accounts, holds = index.info.chain, index.info.accounts, index.notary.holds
+        self.ledgers = [Ledger(c, clans, chain, accounts, holds) for c in range(clans)]
         self.genesis_total = sum(ledger.total() for ledger in self.ledgers)
         self.outcomes: dict[tuple[int, int], Outcome] = {}
         self.applied: dict[str, list[tuple[int, int]]] = {}  # tx -> [(clan, height)]

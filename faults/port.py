@@ -31,6 +31,10 @@ class Capability(StrEnum):
     PAUSE = "pause"  # freeze and thaw a node
     STREAM = "stream"  # faults of the TCP stream: reset, slicer, slow close
     BYZANTINE = "byzantine"  # run corrupted replicas
+    MESSAGE = "message"  # rules per message kind and view: delay, drop, duplicate (no packet layer sees those)
+    POWER = "power"  # lose what a node's disk had not synced; slow syncs
+    CLOCK = "clock"  # skew and drift of a running node's clock
+    PHYSICS = "physics"  # datagram transport, egress limits, sync times: the `[network]` keys of the simulator
 
 
 class UnsupportedError(RuntimeError):
@@ -44,6 +48,29 @@ class Shape(msgspec.Struct, frozen=True):
     jitter_ms: float = 0.0
     loss: float = 0.0  # probability per packet, 0..1
     rate_kbit: float = 0.0
+
+
+class MessageRule(msgspec.Struct, frozen=True):
+    """What happens to some messages on some links. Empty `links`, `kinds`: all; `views` None: whatever their view.
+
+    `kinds` are wire tags ("OPT", "VOTE", "QC", ...: nodes/messages.py). `views` is an inclusive range; a message
+    without a view is matched only where it is None. Every matching message is hit with `probability`.
+    """
+
+    action: str  # drop | delay | duplicate
+    links: tuple[Link, ...] = ()
+    kinds: tuple[str, ...] = ()
+    views: tuple[int, int] | None = None
+    probability: float = 1.0
+    low_ms: float = 0.0  # extra delay (of the copy, for duplicates), uniform in [low_ms, high_ms]
+    high_ms: float = 0.0
+
+
+class RuleCount(msgspec.Struct, frozen=True):
+    """What a rule did: messages it looked at and matched, and of these how many it hit."""
+
+    matched: int = 0
+    hit: int = 0
 
 
 class LinkCount(msgspec.Struct, frozen=True):
@@ -174,6 +201,38 @@ class Cluster(Protocol):
 
     async def status(self, node: NodeId) -> NodeStatus:
         """Ask the control port; a node that does not answer within a few seconds is reported as not up."""
+        ...
+
+
+class MessageRules(Protocol):
+    """A cluster with `Capability.MESSAGE`: the network can tell messages apart."""
+
+    async def add_rule(self, rule: MessageRule) -> int:
+        """From now on; returns its number. Rules apply in the order in which they were added."""
+        ...
+
+    async def remove_rule(self, number: int) -> RuleCount:
+        """Take it away and say what it did. Raises KeyError for a number that is not in force."""
+        ...
+
+
+class Machines(Protocol):
+    """A cluster with `Capability.POWER` and `Capability.CLOCK`: it owns the nodes' disks and clocks."""
+
+    async def power_loss(self, node: NodeId) -> int:
+        """Like `kill`, and what was written but not synced is gone; returns the number of records lost."""
+        ...
+
+    async def slow_disk(self, node: NodeId, sync_ms: float) -> None:
+        """From now on a sync of this node's log takes that long."""
+        ...
+
+    async def set_clock(self, node: NodeId, skew_ms: float, drift_ppm: float) -> None:
+        """From now on the node's clock is off by so much and gains so much; zeros make it true again."""
+        ...
+
+    async def read_clock(self, node: NodeId) -> int:
+        """What the node believes the time to be, ns."""
         ...
 
 

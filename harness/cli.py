@@ -7,15 +7,13 @@ command prints one JSON document on standard output and nothing else there; prog
 from __future__ import annotations
 
 import contextlib
-import json as json_module
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated
 
 import msgspec
 import typer
@@ -24,6 +22,20 @@ from faults.port import UnsupportedError
 from harness import commands, judging, listing, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
+from harness.console import (
+    RUNS,
+    BackendOption,
+    JsonOption,
+    RunsOption,
+    SeedOption,
+    document,
+    err,
+    out,
+    plain,
+    printable,
+    say,
+    standard_output,
+)
 from harness.expectations import as_expected, exit_code
 from harness.interruption import SIGNALS, Interrupted
 from harness.outcome import Exit, RecordingError, UsageError
@@ -37,15 +49,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_out, _err = screen.console(), screen.console(stderr=True)
-
-BackendOption = Annotated[str, typer.Option("--backend", help="auto, process or docker")]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="decides keys, workload, victims (default 1)")]
-JsonOption = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
-RunsOption = Annotated[Path, typer.Option("--runs", help="where run directories are made")]
-RUNS = Path("runs")
 SIGINT_EXIT = 130
-_standard_output: ContextVar[TextIO] = ContextVar("standard output", default=sys.stdout)
 
 
 @app.command()
@@ -53,28 +57,28 @@ def lab(
     backend: BackendOption = "auto", seed: SeedOption = None, runs: RunsOption = RUNS, json: JsonOption = False
 ) -> int:
     """Run the default suite on real nodes and compare what was claimed with what was observed."""
-    plans = suite.plans(shipped.suite(), seed)
+    plans = suite.plans(shipped.suite(), seed, select.scheme_of(backend))
     _sweep()
-    chosen, notes = select.choose(backend, _say)
+    chosen, notes = select.choose(backend, say)
     total = len(plans)
-    _say(f"the default suite: {total} scenarios on backend {chosen.name}, about {total * 28 // 60 + 1} minutes")
+    say(f"the default suite: {total} scenarios on backend {chosen.name}, about {total * 28 // 60 + 1} minutes")
     lines: list[suite.Line] = []
     try:
-        with screen.live(_err) as observer:
+        with screen.live(err) as observer:
             for line in suite.run_suite(plans, chosen, runs, notes, observer):
                 lines.append(line)
                 answer = screen.ANSWERS[line.expected]
-                _say(f"[{len(lines)}/{total}] {line.scenario}: {line.observed} - as expected? {answer}")
+                say(f"[{len(lines)}/{total}] {line.scenario}: {line.observed} - as expected? {answer}")
     except Interrupted:
-        screen.suite(_err, lines)
+        screen.suite(err, lines)
         raise
     code = suite.worst(lines)
     if json:
-        _document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
+        document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
     else:
-        screen.suite(_out, lines)
+        screen.suite(out, lines)
         for note in notes:
-            _plain(f"note: {note}")
+            plain(f"note: {note}")
     return code
 
 
@@ -90,20 +94,20 @@ def run(
     json: JsonOption = False,
 ) -> int:
     """Run one scenario once, judge it and write its report."""
-    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed)
+    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
     _sweep()
-    chosen, notes = select.choose(backend, _say)
-    with screen.live(_err) as observer:
+    chosen, notes = select.choose(backend, say)
+    with screen.live(err) as observer:
         judged = commands.run_plan(plan, chosen, runs, notes, observer)
     if json:
-        _document(judged.document())
+        document(judged.document())
     else:
-        screen.verdicts(_out, judged.verdicts)
+        screen.verdicts(out, judged.verdicts)
         answer = screen.ANSWERS[judged.expected]
-        _plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
+        plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
         for note in judged.notes:
-            _plain(f"note: {note}")
-        _plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
+            plain(f"note: {note}")
+        plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
     return exit_code(judged.expected)
 
 
@@ -118,11 +122,11 @@ def check(
     opened = judging.open_run(run_dir)
     verdicts = judging.judge(opened, judging.checker_names(opened, checker or ()))
     if not checker:
-        judging.keep(opened, verdicts, _say)
+        judging.keep(opened, verdicts, say)
     if json:
-        _document({"verdicts": msgspec.to_builtins(verdicts)})
+        document({"verdicts": msgspec.to_builtins(verdicts)})
     else:
-        screen.verdicts(_out, verdicts)
+        screen.verdicts(out, verdicts)
     if not checker and not isinstance(opened, judging.HistoryOnly) and not opened.info.interrupted:
         return exit_code(as_expected(opened.info.expect, verdicts))
     if any(verdict.status is Status.FAIL for verdict in verdicts):
@@ -139,9 +143,9 @@ def list_(
     rows = listing.rows(what)
     _sweep()
     if json:
-        _document({what: [{"name": name, "summary": text} for name, text in rows.items()]})
+        document({what: [{"name": name, "summary": text} for name, text in rows.items()]})
     else:
-        screen.listing(_out, rows)
+        screen.listing(out, rows)
     return Exit.AS_EXPECTED
 
 
@@ -154,9 +158,9 @@ def report(run_dir: Annotated[Path, typer.Argument(help="a run directory")], jso
     judging.readable(run_dir)
     path = judging.write_report(run_dir)
     if json:
-        _document({"report": str(path)})
+        document({"report": str(path)})
     else:
-        _plain(str(path))
+        plain(str(path))
     return Exit.AS_EXPECTED
 
 
@@ -171,17 +175,17 @@ def doctor(
 
     removed = _sweep()
     if clean:
-        removed += physician.clean(_say)
+        removed += physician.clean(say)
         if json:
-            _document({"removed": removed})
+            document({"removed": removed})
         else:
-            _plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
+            plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
         return Exit.AS_EXPECTED
-    found = physician.examine(fix, _say)
+    found = physician.examine(fix, say)
     if json:
-        _document({**msgspec.to_builtins(found), "ok": found.ok})
+        document({**msgspec.to_builtins(found), "ok": found.ok})
     else:
-        screen.examination(_out, found)
+        screen.examination(out, found)
     return Exit.AS_EXPECTED if found.ok else Exit.ENVIRONMENT
 
 
@@ -199,7 +203,7 @@ def export(
     _sweep()
     path = run_dir / "history.jsonl" if run_dir.is_dir() else run_dir
     if json:
-        _document({"edn": list(to_edn(path))})
+        document({"edn": list(to_edn(path))})
         return Exit.AS_EXPECTED
     for line in to_edn(path):
         sys.stdout.write(line + "\n")
@@ -216,9 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # ending already: a second Ctrl-C must not tear the last words
     if message:
-        _err.print(_printable(f"moonquake: {message}"), markup=False, highlight=False, soft_wrap=True, style="red")
+        err.print(printable(f"moonquake: {message}"), markup=False, highlight=False, soft_wrap=True, style="red")
         if "--json" in words:
-            _document({"error": message, "exit": int(code)})
+            document({"error": message, "exit": int(code)})
     sys.exit(int(code))
 
 
@@ -226,7 +230,7 @@ def _guarded(words: list[str]) -> tuple[int, str]:
     """(exit code, message for a person); the message is empty when the command has said everything itself."""
     # With --json nothing but the document may reach standard output, whatever a plug-in prints there.
     aside = contextlib.redirect_stdout(sys.stderr) if "--json" in words else contextlib.nullcontext()
-    _standard_output.set(sys.stdout)
+    standard_output.set(sys.stdout)
     try:
         with aside:
             result = typer.main.get_command(app).main(words, prog_name="moonquake", standalone_mode=False)
@@ -253,7 +257,7 @@ def _guarded(words: list[str]) -> tuple[int, str]:
         text = getattr(error, "format_message", None)  # a mistake on the command line, as the parser words it
         if text is not None:
             return Exit.USAGE, f"{text()} (moonquake --help)".removeprefix(" ")
-        _err.print(traceback.format_exc(), markup=False, highlight=False)
+        err.print(traceback.format_exc(), markup=False, highlight=False)
         return Exit.INCONCLUSIVE, f"a bug of the harness, which proves nothing about the target: {error!r}"
 
 
@@ -261,28 +265,7 @@ def _sweep() -> list[str]:
     """Remove what killed runs left behind, and say so."""
     from harness.provision import clean
 
-    return clean.sweep(lambda text: _say(f"left over from a killed run: {text}"))
-
-
-def _say(text: str) -> None:
-    _err.print(_printable(text), markup=False, highlight=False)
-
-
-def _plain(text: str) -> None:
-    screen.plain(_out, _printable(text))
-
-
-def _printable(text: str) -> str:
-    """With the bytes of file names that are not UTF-8 written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _document(value: Any) -> None:
-    try:
-        text = msgspec.json.encode(value).decode()
-    except UnicodeEncodeError:  # the name of a file that is not UTF-8; JSON's escapes can say it
-        text = json_module.dumps(msgspec.to_builtins(value))
-    _standard_output.get().write(text + "\n")
+    return clean.sweep(lambda text: say(f"left over from a killed run: {text}"))
 
 
 if __name__ == "__main__":

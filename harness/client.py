@@ -8,13 +8,15 @@ process with a fresh account takes its place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from harness.backends.port import Requests
 from harness.genesis import Genesis, Wallet
-from harness.http import HttpClient, NeverSentError, UnansweredError
+from harness.http import NeverSentError, UnansweredError
 from harness.recorder import Recorder
 from harness.workloads.port import Task, Workload
 from nodes.messages import Transaction, encode, tx_id, unsigned
@@ -59,7 +61,7 @@ class Tally(msgspec.Struct):
 class GatewayClient:
     """The wallet's side of the gateway API. Never raises on network trouble: it answers, or keeps asking."""
 
-    def __init__(self, http: HttpClient, urls: Mapping[str, str], clock: Clock) -> None:
+    def __init__(self, http: Requests, urls: Mapping[str, str], clock: Clock) -> None:
         self._http = http
         self._urls = urls
         self._clock = clock
@@ -156,6 +158,7 @@ class Load:
         clock: Clock,
         rate: float,
         clients: int,
+        http: Callable[[], AbstractAsyncContextManager[Requests]],
         timeout_s: float = 60.0,
     ) -> None:
         self._genesis = genesis
@@ -165,6 +168,7 @@ class Load:
         self._clock = clock
         self._rate = rate
         self._clients = clients
+        self._http = http
         self._timeout_s = timeout_s
         self._next_process = 0
         self._next_wallet = 0
@@ -178,7 +182,7 @@ class Load:
         Cancelling it turns what is in flight into info. Raises RecordingError.
         """
         self._next_start = self._clock.now()
-        async with HttpClient() as http:
+        async with self._http() as http:
             client = GatewayClient(http, self._gateways, self._clock)
             workers = [asyncio.create_task(self._worker(client)) for _ in range(self._clients)]
             try:

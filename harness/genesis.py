@@ -6,6 +6,7 @@ Everything is derived from the seed by SHA-256, so that the same seed gives the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -18,11 +19,13 @@ from harness.backends.port import NodeSpec
 from harness.regime import draw_byzantine
 from harness.scenario import BehaviourSection, Scenario
 from nodes.committee import Account, ClusterConfig, Committee, Member
-from nodes.crypto import Domain, Ed25519Signer
+from nodes.crypto import Domain, Ed25519Signer, Signer
+from nodes.ideal import IdealSigner
 from nodes.moonshot.leaders import fair_succession
 
 CHAIN = "moonquake"
 BALANCE = 1_000_000
+SCHEMES: dict[str, Callable[[bytes], Signer]] = {"ed25519": Ed25519Signer, "ideal": IdealSigner}
 SPARE_ACCOUNTS = 4  # funded accounts per client: one in use, the others for processes that follow a retired one
 
 
@@ -30,7 +33,7 @@ class Wallet(msgspec.Struct, frozen=True):
     """An account and its key. `clan` owns the account."""
 
     number: int
-    signer: Ed25519Signer
+    signer: Signer
     address: bytes
     clan: int
 
@@ -44,6 +47,7 @@ class Genesis(msgspec.Struct, frozen=True):
     nodes: tuple[NodeSpec, ...]
     seed: int
     behaviours: tuple[tuple[int, BehaviourSection, tuple[str, ...]], ...]
+    scheme: str = "ed25519"
 
     @property
     def domain(self) -> Domain:
@@ -52,7 +56,7 @@ class Genesis(msgspec.Struct, frozen=True):
 
     def wallet(self, number: int) -> Wallet:
         """The account with this number; the first ones are funded, later ones start empty."""
-        signer = Ed25519Signer(derive(self.seed, "account", number))
+        signer = SCHEMES[self.scheme](wallet_seed(self.seed, number))
         return Wallet(number, signer, signer.public_key, self.committee.clan_of_key(signer.public_key))
 
 
@@ -61,18 +65,27 @@ def derive(seed: int, *what: str | int) -> bytes:
     return hashlib.sha256("/".join(str(part) for part in (CHAIN, seed, *what)).encode()).digest()
 
 
+def wallet_seed(seed: int, number: int) -> bytes:
+    """The secret of the account with this number."""
+    return derive(seed, "account", number)
+
+
 def random_of(seed: int, *what: str | int) -> Random:
     """A seeded generator for one purpose, so that one consumer's draws never shift another's."""
     return Random(int.from_bytes(derive(seed, "random", *what), "big"))
 
 
-def make_genesis(scenario: Scenario, seed: int) -> Genesis:
-    """The cluster of this scenario and seed. Raises ConfigError if the scenario's committee could not be safe."""
+def make_genesis(scenario: Scenario, seed: int, scheme: str = "ed25519") -> Genesis:
+    """The cluster of this scenario and seed, its keys of the signature scheme that the backend uses.
+
+    Raises ConfigError if the scenario's committee could not be safe.
+    """
+    key = SCHEMES[scheme]
     cluster = scenario.cluster
     everyone = cluster.tribe + cluster.gateways
     secrets = {node: derive(seed, "node", node) for node in everyone}
-    members = {node: Member(node, Ed25519Signer(secret).public_key.hex()) for node, secret in secrets.items()}
-    wallets = (Ed25519Signer(derive(seed, "account", i)) for i in range(scenario.workload.clients * SPARE_ACCOUNTS))
+    members = {node: Member(node, key(secret).public_key.hex()) for node, secret in secrets.items()}
+    wallets = (key(wallet_seed(seed, i)) for i in range(scenario.workload.clients * SPARE_ACCOUNTS))
     config = ClusterConfig(
         chain=CHAIN,
         epoch=0,
@@ -98,7 +111,7 @@ def make_genesis(scenario: Scenario, seed: int) -> Genesis:
         )
         for node in everyone
     )
-    return Genesis(config, Committee(config), roster, specs, seed, behaviours)
+    return Genesis(config, Committee(config), roster, specs, seed, behaviours, scheme)
 
 
 def _corruption(

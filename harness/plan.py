@@ -10,14 +10,15 @@ from faults.byzantine.registry import load_behaviour
 from faults.port import Capability, Fault
 from faults.profiles import base_shapes, mean_delay_ms
 from harness import expectations, plugins, regime
-from harness.backends.port import Backend, ClusterSpec
+from harness.backends.port import Backend, ClusterSpec, Physics
 from harness.backends.select import require
-from harness.genesis import Genesis, attack_files, make_genesis, random_of
+from harness.genesis import SPARE_ACCOUNTS, Genesis, attack_files, make_genesis, random_of, wallet_seed
 from harness.nemesis import Planned
 from harness.outcome import ScenarioError, UsageError, nearest
 from harness.scenario import BehaviourSection, FaultSection, Scenario
 from harness.workloads.port import Workload, World
 from nodes.committee import ConfigError
+from nodes.ideal import IdealSigner
 from results.store import FaultInfo, RunInfo
 
 FOREVER_NS = 2**62
@@ -36,15 +37,18 @@ class Plan(msgspec.Struct, frozen=True):
     needs: dict[Capability, str]  # what the backend must be able to do, and what for
 
 
-def resolve(scenario: Scenario, seed: int) -> Plan:
-    """Build the plan. Raises UsageError (ScenarioError mostly) for anything that makes no sense."""
+def resolve(scenario: Scenario, seed: int, scheme: str = "ed25519") -> Plan:
+    """Build the plan; `scheme` is that of the backend's signatures.
+
+    Raises UsageError (ScenarioError mostly) for anything that makes no sense.
+    """
     checkers = _checkers(scenario)
     for behaviour in scenario.adversary.behaviours:
         _behaviour(behaviour, scenario)
     numbered = enumerate(scenario.faults, len(scenario.adversary.behaviours) + 1)
     faults = tuple((number, f, _fault(f, scenario)) for number, f in numbered)
     try:
-        genesis = make_genesis(scenario, seed)
+        genesis = make_genesis(scenario, seed, scheme)
     except ConfigError as error:
         raise ScenarioError(f"{scenario.source}: cluster: {error}") from error
     judged = regime.check(scenario, genesis.roster.byzantine)
@@ -73,7 +77,15 @@ def cluster_spec(plan: Plan, run_id: str, directory: Path) -> ClusterSpec:
         base=base_shapes(network.latency, roster.nodes, network.jitter_ms),
         needs=frozenset(plan.needs),
         attack_files=attack_files(plan.scenario),
+        seed=plan.seed,
+        physics=network.physics,
+        wallets=tuple(wallet_seed(plan.seed, number) for number in range(_wallets(plan.scenario))),
     )
+
+
+def _wallets(scenario: Scenario) -> int:
+    """Accounts that a run can come to use: processes retire, and take fresh ones."""
+    return scenario.workload.clients * SPARE_ACCOUNTS * 4
 
 
 def planned_faults(plan: Plan, load_start: int) -> list[Planned]:
@@ -123,6 +135,8 @@ def describe(plan: Plan, backend: str, started: str, notes: list[str]) -> RunInf
         honest=list(roster.honest),
         byzantine=list(roster.byzantine),
         thresholds=regime.thresholds(scenario),
+        scheme=genesis.scheme,
+        ideal_seeds=_ideal_seeds(plan),
         parameters=msgspec.to_builtins(config.parameters),
         accounts={account.address: account.balance for account in config.accounts},
         beacon=config.beacon,
@@ -131,6 +145,15 @@ def describe(plan: Plan, backend: str, started: str, notes: list[str]) -> RunInf
         started_utc=started,
         notes=[*notes, *(f"beyond the bound: {reason}" for reason in plan.regime.beyond)],
     )
+
+
+def _ideal_seeds(plan: Plan) -> dict[str, str]:
+    """Public key -> seed, for those who re-verify ideal signatures after the run; nothing for a real scheme."""
+    if plan.genesis.scheme != "ideal":
+        return {}
+    secrets = [bytes.fromhex(node.secret_key) for node in plan.genesis.nodes]
+    secrets += [wallet_seed(plan.seed, number) for number in range(_wallets(plan.scenario))]
+    return {IdealSigner(secret).public_key.hex(): secret.hex() for secret in secrets}
 
 
 def _behaviour(section: BehaviourSection, scenario: Scenario) -> None:
@@ -168,6 +191,8 @@ def _needs(scenario: Scenario, faults: tuple[tuple[int, FaultSection, Fault], ..
             why.setdefault(capability, f"fault {section.use}")
     if scenario.adversary.count:
         why.setdefault(Capability.BYZANTINE, "the adversary")
+    if scenario.network.physics != Physics():
+        why.setdefault(Capability.PHYSICS, "network.transport, egress_mbit or sync_ms")
     if scenario.network.latency != "lan" or scenario.network.jitter_ms:
         why.setdefault(Capability.LATENCY, f"latency {scenario.network.latency}")
     return why

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -15,13 +15,24 @@ from results.history import Operation
 Kind = Literal["invoke", "ok", "fail", "info"]
 
 
+class HistoryFile(Protocol):
+    """What a recorder writes to. Calls raise OSError."""
+
+    def write(self, data: memoryview, /) -> int: ...
+
+    def truncate(self, size: int, /) -> Any: ...
+
+    def close(self) -> None: ...
+
+
 class Recorder:
     """Appends operations to a history that must not exist yet. Times come from `now` and never run backwards.
 
     A write that fails (disk full) raises RecordingError, takes the torn half record back, and refuses all later ones.
     """
 
-    def __init__(self, path: Path, now: Callable[[], int]) -> None:
+    def __init__(self, path: Path, now: Callable[[], int], file: HistoryFile | None = None) -> None:
+        """`file` is written to instead of a new file at `path`."""
         self.path = path
         self._now = now
         self._encoder = msgspec.json.Encoder()
@@ -29,9 +40,9 @@ class Recorder:
         self._last = 0
         self._good = 0  # bytes of whole records
         self._broken = ""
-        self._file: BinaryIO = self._open(path)
+        self._file: HistoryFile = self._open(path) if file is None else file
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self, path: Path) -> HistoryFile:
         try:
             return path.open("xb", buffering=0)
         except FileExistsError as error:

@@ -34,17 +34,16 @@ from typing import Any
 
 from faults.byzantine.side_channel import SideChannelError
 from faults.port import Capability, NodeStatus
-from harness import collect, rundir
 from harness.backends.port import Backend, MachineError, RunningCluster
 from harness.client import Load, Tally
 from harness.interruption import Interrupted, Interruption
+from harness.keep import DirectoryKeep, Keep
 from harness.nemesis import HEAL_LIMIT_S, Nemesis, behaviour_receipts, record_start, record_stop
 from harness.outcome import RecordingError
 from harness.plan import Plan, check_backend, cluster_spec, describe, planned_behaviours, planned_faults
 from harness.progress import Observer, Snapshot
 from harness.recorder import Recorder
 from results.store import RunInfo
-from results.trace import read_trace
 
 READY_LIMIT_S = 60.0
 QUIET_STRETCH = 5.0
@@ -65,32 +64,39 @@ class Runner:
         notes: Sequence[str] = (),
         observer: Observer | None = None,
         ready_limit_s: float = READY_LIMIT_S,
+        keep: Keep | None = None,
+        quiet_signals: bool = False,
     ) -> None:
+        """`keep` says what becomes of the records; by default they go to a new run directory under `root`.
+        `quiet_signals`: leave Ctrl-C to whoever runs many of us (a run that holds nothing outside memory)."""
         check_backend(plan, backend)
         self._plan = plan
         self._backend = backend
         self._observer = observer or Observer()
         self._ready_limit_s = ready_limit_s
-        started = rundir.utc_now()
-        self.directory = rundir.create(root, plan.scenario.name, plan.seed, started)
-        self._run_id = rundir.short_id(plan.scenario.name, plan.seed, started)
-        self.info: RunInfo = describe(plan, backend.name, started, list(notes))
+        self._quiet_signals = quiet_signals
+        self._keep = keep or DirectoryKeep(root, plan.scenario.name, plan.seed)
+        self.directory = self._keep.directory
+        self._run_id = self._keep.run_id
+        self.info: RunInfo = describe(plan, backend.name, self._keep.started, list(notes))
         self._phase = "starting"
         self._tally = Tally()
         self._nemesis: Nemesis | None = None
 
     def run(self) -> RunInfo:
         """Steps 3 to 10. Raises Interrupted, RecordingError or MachineError, with the records kept."""
-        return asyncio.run(self.execute())
+        with asyncio.Runner(loop_factory=self._backend.new_loop) as runner:
+            return runner.run(self.execute())
 
     async def execute(self) -> RunInfo:
         """`run`, inside a loop that exists already."""
-        self.info.versions, self.info.machine = _versions(), _machine()
+        if not self._quiet_signals:
+            self.info.versions, self.info.machine = _versions(), _machine()
         self.info.incomplete = KILLED  # until we know better
-        rundir.write_info(self.directory, self.info)
+        self._keep.write_info(self.info)
         interruption = Interruption()
         try:
-            with interruption.listening():
+            with contextlib.nullcontext() if self._quiet_signals else interruption.listening():
                 await self._with_cluster(interruption)
             if interruption.event.is_set():
                 raise Interrupted
@@ -106,8 +112,8 @@ class Runner:
             raise
         finally:
             with contextlib.suppress(MachineError):
-                rundir.write_info(self.directory, self.info)
-        rundir.write_info(self.directory, self.info)
+                self._keep.write_info(self.info)
+        self._keep.write_info(self.info)
         return self.info
 
     # ------------------------------------------------------------ steps 3, 8, 9
@@ -118,7 +124,7 @@ class Runner:
             with interruption.cancelling():
                 cluster = await stack.enter_async_context(self._backend.up(spec))
             self.info.layer = cluster.layer
-            with Recorder(self.directory / "history.jsonl", cluster.now) as recorder:
+            with self._keep.recorder(cluster.now) as recorder:
                 watching = asyncio.create_task(self._watch(cluster))
                 try:
                     with interruption.cancelling():
@@ -133,21 +139,20 @@ class Runner:
                     self._collect(cluster, recorder)
 
     def _collect(self, cluster: RunningCluster, recorder: Recorder) -> None:
-        files = {node: cluster.trace_file(node) for node in cluster.roster.nodes}
-        out = self.directory / "trace.jsonl"
-        self.info.notes += collect.merge_traces(files, cluster.roster.byzantine, out)
+        count, notes = self._keep.collect(cluster)
+        self.info.notes += notes
         self.info.incomplete = ""
-        self.info.recorded = {out.name: collect.count_records(out), recorder.path.name: recorder.count}
+        self.info.recorded = {"trace.jsonl": count, "history.jsonl": recorder.count}
         behaviours = [info for info in self.info.faults if info.kind == "behaviour"]
         if not behaviours or recorder.broken:
             return
-        said = [event for event in read_trace(out) if event["node"] in cluster.roster.byzantine]
+        said = self._keep.said_by(cluster.roster.byzantine)
         halts = {e["node"]: e.get("reason") for e in reversed(said) if e["event"] == "halt"}  # the first one's words
         self.info.notes += [f"{n} is corrupted, and its attack failed: {halts[n]}" for n in sorted(halts)]
         for info in behaviours:
             for node, receipt in behaviour_receipts((e for e in said if e["event"] == "behaviour"), info):
                 record_stop(recorder, info, receipt, node=node)
-        self.info.recorded[recorder.path.name] = recorder.count
+        self.info.recorded["history.jsonl"] = recorder.count
 
     # ------------------------------------------------------------ step 4
     async def _ready(self, cluster: RunningCluster) -> None:
@@ -179,7 +184,7 @@ class Runner:
         self.info.load_start = cluster.now()
         load = Load(
             self._plan.genesis, self._plan.workload, cluster.gateways, recorder, cluster, scenario.workload.rate,
-            scenario.workload.clients,
+            scenario.workload.clients, cluster.http,
         )  # fmt: skip
         self._tally = load.tally
         planned = planned_faults(self._plan, self.info.load_start)

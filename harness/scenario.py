@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from faults.profiles import base_shapes
+from harness.backends.port import Physics
 from harness.outcome import ScenarioError, nearest
 from harness.toml import Source, Table
 from nodes.committee import LeaderSchedule, Parameters
@@ -47,6 +48,7 @@ class NetworkSection(msgspec.Struct, frozen=True):
 
     latency: str = "lan"  # uniform:<ms> | gcp-5[:<scale>] | lan
     jitter_ms: float = 0.0
+    physics: Physics = Physics()
 
 
 class WorkloadSection(msgspec.Struct, frozen=True):
@@ -249,13 +251,25 @@ def _parameters(table: Table) -> Parameters:
 
 
 def _network(table: Table) -> NetworkSection:
-    network = NetworkSection(table.take("latency", str, "lan"), table.take("jitter_ms", float, 0.0))
+    network = NetworkSection(table.take("latency", str, "lan"), table.take("jitter_ms", float, 0.0), _physics(table))
     try:
         base_shapes(network.latency, ("n0", "n1"), network.jitter_ms)
     except ValueError as error:
         raise table.error("latency", str(error)) from error
     table.done()
     return network
+
+
+def _physics(table: Table) -> Physics:
+    """Keys that only the simulator honours; a scenario that sets one is refused elsewhere (Capability.PHYSICS)."""
+    transport = table.take("transport", str, "stream")
+    if transport not in ("stream", "datagram"):
+        raise table.error("transport", f'must be "stream" or "datagram", not {transport!r}')
+    egress, sync = table.take("egress_mbit", float, 0.0), table.take("sync_ms", float, 0.0)
+    for key, value in (("egress_mbit", egress), ("sync_ms", sync)):
+        if value < 0:
+            raise table.error(key, f"must not be negative, not {value:g}")
+    return Physics(transport, egress, sync)
 
 
 def _workload(table: Table) -> WorkloadSection:

@@ -50,9 +50,9 @@ class Line(msgspec.Struct, frozen=True):
         }
 
 
-def plans(paths: Sequence[Path], seed: int | None) -> list[Plan]:
+def plans(paths: Sequence[Path], seed: int | None, scheme: str = "ed25519") -> list[Plan]:
     """All plans of a suite: a scenario that makes no sense is refused before the first one starts."""
-    return [plan_of(load(path), seed) for path in paths]
+    return [plan_of(load(path), seed, scheme) for path in paths]
 
 
 def run_suite(

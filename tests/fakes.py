@@ -15,6 +15,7 @@ import msgspec
 from faults.byzantine.port import Behaviour
 from faults.port import Capability, Cluster, Link, LinkCount, NodeId, NodeStatus, Receipt, Shape
 from harness.backends.port import ClusterSpec, MachineError, RunningCluster
+from harness.http import HttpClient
 from nodes.messages import Transaction, Transfer, tx_id
 
 ALL = frozenset(Capability)
@@ -92,6 +93,9 @@ class FakeCluster:
         if node in self.down:
             return NodeStatus(node, False)
         return NodeStatus(node, True, 1, self.height, self.height, self.height, self.height)
+
+    def http(self) -> HttpClient:
+        return HttpClient()
 
     def announce_load(self, load_start: int) -> None:
         self.announced.append(load_start)
@@ -185,6 +189,8 @@ class FakeBackend:
     """Brings up a FakeCluster, with `changes` to its attributes before it begins."""
 
     name = "fake"
+    scheme = "ed25519"
+    new_loop = staticmethod(asyncio.new_event_loop)
 
     def __init__(self, capabilities: frozenset[Capability] = ALL, broken: str = "", **changes: Any) -> None:
         self.capabilities = capabilities

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from faults.byzantine.side_channel import SideChannel, UnixSideChannel
 from faults.byzantine.wrapper import CorruptedNodeShell, Mounted
 from faults.registry import AttackFileError, construct, find
 from nodes.committee import Committee
-from nodes.crypto import Domain, Ed25519Signer
+from nodes.crypto import Domain, Ed25519Signer, Signer
 from nodes.port import Node
 
 BEHAVIOURS = "moonquake.behaviours"
@@ -45,13 +45,19 @@ def load_byzantine_config(path: Path) -> ByzantineConfig:
 
 
 def corrupt(
-    core: Node, committee: Committee, domain: Domain, config: ByzantineConfig, channel: SideChannel | None = None
+    core: Node,
+    committee: Committee,
+    domain: Domain,
+    config: ByzantineConfig,
+    channel: SideChannel | None = None,
+    scheme: Callable[[bytes], Signer] = Ed25519Signer,
 ) -> CorruptedNodeShell:
     """`core` corrupted as `config` says; without `channel` the Unix one in `config.side_channel` is opened.
+    `scheme` makes a signer of a seed.
 
     Raises ValueError when the coalition does not hold the keys it claims, or a behaviour cannot be loaded.
     """
-    signers = {node: Ed25519Signer(bytes.fromhex(seed)) for node, seed in config.coalition.items()}
+    signers = {node: scheme(bytes.fromhex(seed)) for node, seed in config.coalition.items()}
     for node, signer in signers.items():
         if committee.keys.get(node) != signer.public_key:
             raise ValueError(f"byzantine coalition: the seed of {node} does not match its key in the genesis")

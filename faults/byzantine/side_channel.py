@@ -44,7 +44,8 @@ class SideChannel(Protocol):
         ...
 
 
-def _pack(key: str, value: Any) -> bytes:
+def pack(key: str, value: Any) -> bytes:
+    """A note as it travels. Raises SideChannelError when it cannot be packed or is too large."""
     try:
         note = msgspec.msgpack.encode((key, value))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
@@ -59,7 +60,7 @@ def announce(directory: Path, members: Iterable[NodeId], key: str, value: Any) -
 
     Whoever is down or busy misses it: say it again. Raises SideChannelError when its socket may not be written.
     """
-    note = _pack(key, value)
+    note = pack(key, value)
     try:
         with _reachable(directory) as base, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.setblocking(False)
@@ -102,7 +103,7 @@ class MemoryHub:
     def announce(self, key: str, value: Any) -> None:
         """Put a note on the blackboard of every member that has joined, from outside the coalition."""
         for queue in self._queues.values():
-            queue.append((key, _pack(key, value)))
+            queue.append((key, pack(key, value)))
 
 
 class _MemoryChannel:
@@ -111,7 +112,7 @@ class _MemoryChannel:
         self._queues = queues
 
     def share(self, key: str, value: Any) -> None:
-        note = _pack(key, value)
+        note = pack(key, value)
         for member, queue in self._queues.items():
             if member != self._me:
                 queue.append((key, note))
@@ -142,12 +143,12 @@ class UnixSideChannel:
                 f"{directory}/{me}.sock: {error}; side_channel must be a writable directory shared by all members"
             ) from error
         for peer in self._peers:
-            self._waiting[peer].append(_pack(_HELLO, me))
+            self._waiting[peer].append(pack(_HELLO, me))
 
     def share(self, key: str, value: Any) -> None:
         if key == _HELLO:
             raise SideChannelError("a blackboard key must not be empty")
-        note = _pack(key, value)
+        note = pack(key, value)
         self._own.pop(key, None)
         self._own[key] = note
         if len(self._own) > MAX_NOTES:

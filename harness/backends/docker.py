@@ -38,6 +38,7 @@ from harness.backends.docker_network import LABEL_RUN, Place, bridge_ports, crea
 from harness.backends.features import probe
 from harness.backends.packet_layer import PacketLayer
 from harness.backends.port import ClusterSpec, MachineError, NodeSpec
+from harness.http import HttpClient
 from harness.provision.clean import sweep
 from harness.provision.engine import Engine, Progress, ensure_engine
 from harness.provision.image import ensure_image
@@ -56,6 +57,8 @@ class DockerBackend:
     """Containers. Provides engine and image where it may; says what it does through `progress`."""
 
     name = "docker"
+    scheme = "ed25519"
+    new_loop = staticmethod(asyncio.new_event_loop)
 
     def __init__(self, progress: Progress | None = None, packets: bool = True) -> None:
         """`packets` False: Toxiproxy carries the network faults even where packets can be had."""
@@ -228,6 +231,10 @@ class DockerCluster:
         """See `faults.port.Cluster`."""
         self._container(node)
         return node_status(node, (await self._reports([node]))[node])
+
+    def http(self) -> HttpClient:
+        """To the containers' addresses."""
+        return HttpClient()
 
     def announce_load(self, load_start: int) -> None:
         """See `port.RunningCluster`. The coalition's directory is mounted into its containers."""

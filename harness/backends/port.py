@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -27,6 +28,14 @@ class NodeSpec(msgspec.Struct, frozen=True):
     byzantine: ByzantineConfig | None = None  # side_channel is filled in by the backend
 
 
+class Physics(msgspec.Struct, frozen=True):
+    """What only a simulated network and machine can be told ([network] of a scenario)."""
+
+    transport: str = "stream"  # stream: TCP-like, nothing is lost for good; datagram: what is lost is lost
+    egress_mbit: float = 0.0  # uplink of each node; 0: unlimited
+    sync_ms: float = 0.0  # how long a sync of a node's log takes
+
+
 class ClusterSpec(msgspec.Struct, frozen=True):
     """Everything a backend needs. `base` holds the shape of every directed link (an absent link has no delay)."""
 
@@ -39,12 +48,29 @@ class ClusterSpec(msgspec.Struct, frozen=True):
     base: Mapping[Link, Shape]
     needs: frozenset[Capability]
     attack_files: tuple[Path, ...] = ()
+    seed: int = 0
+    physics: Physics = Physics()
+    wallets: tuple[bytes, ...] = ()  # seeds of the wallets' keys, for a referee of ideal signatures
+
+
+class Requests(Protocol):
+    """What wallets need of HTTP (harness.http.HttpClient, or a door into a simulated gateway)."""
+
+    async def request(
+        self, method: str, base: str, path: str, body: bytes = b"", timeout_s: float = 20.0
+    ) -> tuple[int, bytes]:
+        """(status, body) of `method base+path`. Raises harness.http.NeverSentError or UnansweredError."""
+        ...
 
 
 class RunningCluster(Cluster, Protocol):
     """A cluster that is up."""
 
     gateways: Mapping[NodeId, str]  # gateway id -> base URL of its HTTP API, reachable from here
+
+    def http(self) -> AbstractAsyncContextManager[Requests]:
+        """The wallets' way to the gateways."""
+        ...
 
     def trace_file(self, node: NodeId) -> Path:
         """Where the node's own trace.jsonl lies (readable while the node runs, and after)."""
@@ -66,6 +92,11 @@ class Backend(Protocol):
 
     name: str
     capabilities: frozenset[Capability]
+    scheme: str  # signature scheme of its clusters: "ed25519" | "ideal"
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop on which a run on this backend lives."""
+        ...
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Have everything that a run needs; `progress` hears what takes long. Raises MachineError with the cure."""

@@ -28,6 +28,7 @@ from harness.backends.ports import free_ports
 from harness.backends.process_nodes import HOST, NodePorts, NodeProcess, PortTakenError
 from harness.backends.processes import process_ident
 from harness.backends.toxiproxy import ProxySpec, Toxiproxy, add_shapes, proxy_name, start_server, toxics_of
+from harness.http import HttpClient
 from harness.provision.toxiproxy import ensure_toxiproxy
 
 CAPABILITIES = frozenset(
@@ -55,6 +56,8 @@ class ProcessBackend:
 
     name = "process"
     capabilities = CAPABILITIES
+    scheme = "ed25519"
+    new_loop = staticmethod(asyncio.new_event_loop)
 
     def __init__(self, progress: Callable[[str], None] = _silent) -> None:
         self._progress = progress
@@ -291,6 +294,10 @@ class ProcessCluster:
         """What the control port says; not up when it is silent for some seconds."""
         reports = await self._reports([node])
         return node_status(node, reports[node])
+
+    def http(self) -> HttpClient:
+        """Over loopback."""
+        return HttpClient()
 
     def announce_load(self, load_start: int) -> None:
         """Over the coalition's side channel."""

@@ -10,6 +10,7 @@ from harness.backends.port import Backend, MachineError
 from harness.outcome import UsageError, nearest
 
 CLASSES = {
+    "sim": ("harness.backends.sim.backend", "SimBackend"),
     "process": ("harness.backends.process", "ProcessBackend"),
     "docker": ("harness.backends.docker", "DockerBackend"),
 }
@@ -39,6 +40,18 @@ def _prepared(name: str, progress: Callable[[str], None]) -> Backend:
     backend = make(name)
     backend.prepare(progress)
     return backend
+
+
+def scheme_of(name: str) -> str:
+    """The signature scheme of the backend called `name`: plans are made, and refused, before anything is prepared.
+
+    Raises UsageError for a name nobody knows.
+    """
+    if name == "auto":
+        return "ed25519"
+    if name not in CLASSES:
+        raise UsageError(f"--backend {name}: no such backend; {nearest(name, list(NAMES))}")
+    return make(name).scheme
 
 
 def make(name: str) -> Backend:

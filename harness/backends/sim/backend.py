@@ -1,0 +1,37 @@
+"""The `sim` backend: brings simulated clusters up, on an event loop whose clock is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from harness.backends.port import ClusterSpec
+from harness.backends.sim.cluster import CAPABILITIES, SimCluster
+from harness.backends.sim.kernel import Kernel
+from harness.backends.sim.loop import VirtualLoop
+
+
+class SimBackend:
+    """Clusters on a virtual clock: one seed decides everything (architecture section 9)."""
+
+    name = "sim"
+    capabilities = CAPABILITIES
+    scheme = "ideal"
+
+    def new_loop(self) -> asyncio.AbstractEventLoop:
+        """A loop on a virtual clock that stands at zero."""
+        return VirtualLoop(Kernel())
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Nothing is needed."""
+
+    @asynccontextmanager
+    async def up(self, spec: ClusterSpec) -> AsyncIterator[SimCluster]:
+        """A simulated cluster. Must run on a loop of `new_loop`."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise RuntimeError("the simulator needs its own event loop: use SimBackend.new_loop()")
+        cluster = SimCluster(spec, loop.kernel)
+        cluster.bring_up()
+        yield cluster

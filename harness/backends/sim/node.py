@@ -1,0 +1,288 @@
+"""One simulated node: a core with its timers, disk, trace and counters; the shell that `nodes/runtime` is elsewhere.
+
+A step's effects are carried out in order. What follows a `Persist` leaves when the disk has synced: at once where a
+sync takes no time, else that much later, with everything that the node sends meanwhile behind it (one sync at a time,
+as the real shell does it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from harness.backends.sim.disk import Disk
+from harness.backends.sim.draws import tie_break
+from harness.backends.sim.kernel import Kernel
+from nodes.messages import Message, NodeId
+from nodes.port import (
+    CancelTimer,
+    Effect,
+    Emit,
+    Event,
+    Expire,
+    Multicast,
+    Node,
+    Persist,
+    Receive,
+    Reply,
+    Send,
+    SetTimer,
+    Start,
+    Submit,
+)
+from nodes.runtime.rejects import Rejects
+
+Traced: TypeAlias = tuple[int, int, str, dict[str, Any]]  # time, incarnation, event, fields
+Outward: TypeAlias = Send | Multicast | Reply
+
+
+class Outbound(Protocol):
+    """Where a node's messages go (links.Links)."""
+
+    def send(self, sender: int, to: NodeId, message: Message) -> None: ...
+
+    def multicast(self, sender: int, group: str, message: Message) -> None: ...
+
+
+class LocalClock:
+    """What the node believes the time to be: skew and drift on the run's clock; never goes back."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._skew = 0
+        self._drift = 0
+        self._base = 0  # run time at which the drift began
+        self._last = 0
+
+    def set(self, skew_ms: float, drift_ppm: float) -> None:
+        """From now on the clock is off by `skew_ms` and gains `drift_ppm` on the run's clock."""
+        self._skew = int(skew_ms * 1e6)
+        self._drift = int(drift_ppm)
+        self._base = self._kernel.now
+
+    @property
+    def true(self) -> bool:
+        """Does it show the run's time?"""
+        return not self._skew and not self._drift
+
+    def now(self) -> int:
+        """The node's own reading, ns; never negative, never smaller than before."""
+        time = self._kernel.now
+        reading = time + self._skew + (time - self._base) * self._drift // 1_000_000
+        self._last = max(self._last, reading)
+        return self._last
+
+    def due(self, at: int) -> int:
+        """The run's time at which this clock reads `at`."""
+        reading = at - self._skew
+        return (
+            reading if not self._drift else self._base + (reading - self._base) * 1_000_000 // (1_000_000 + self._drift)
+        )
+
+
+class SimNode:
+    """`build` makes the core of a new incarnation. `index` is the node's place in the roster."""
+
+    def __init__(
+        self,
+        index: int,
+        name: NodeId,
+        salt: int,
+        kernel: Kernel,
+        network: Outbound,
+        disk: Disk,
+        build: Callable[[], Node],
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.kernel = kernel
+        self.disk = disk
+        self.clock = LocalClock(kernel)
+        self.incarnation = 0
+        self.up = False
+        self.paused = False
+        self.halted = ""  # why the process ended by itself
+        self.trace: list[Traced] = []
+        self.rejects = Rejects(lambda: kernel.now, self.emit)
+        self.core: Node | None = None
+        self._salt = salt
+        self._network = network
+        self._build = build
+        self._timers: dict[str, int] = {}
+        self._waiting: list[Event] = []  # what arrived while the node was frozen
+        self._requests: dict[int, asyncio.Future[Any]] = {}
+        self._next_request = 1
+        self._held: list[Outward] = []  # waits for the disk
+        self._syncing = False
+        self._true_clock = True
+
+    # ------------------------------------------------------------ life
+    def start(self) -> None:
+        """A new incarnation on what the disk holds."""
+        records = self.disk.recover()
+        self.incarnation += 1
+        self.up, self.paused, self.halted = True, False, ""
+        if self.incarnation == 1:
+            self.emit("start", {})
+        else:
+            self.emit("restart", {"recovered": len(records)})
+        self.core = self._build()
+        self.step(Start(records))
+
+    def kill(self) -> None:
+        """kill -9: timers, requests and everything that was not sent are gone; what was written stays."""
+        self.up = self.paused = False
+        self.core = None
+        self._timers.clear()
+        self._waiting.clear()
+        self._held.clear()
+        self._syncing = False
+        requests, self._requests = self._requests, {}
+        for future in requests.values():
+            if not future.done():
+                future.set_exception(ConnectionResetError(f"{self.name} was killed"))
+                future.exception()  # seen: nobody may be waiting for this one
+
+    def pause(self) -> None:
+        """Freeze: arrivals and timers wait."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Thaw: what waited happens now, in order."""
+        self.paused = False
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            self.step(event)
+
+    def set_clock(self, skew_ms: float, drift_ppm: float) -> None:
+        """See LocalClock.set; timers that are set keep the reading they were set to."""
+        self.clock.set(skew_ms, drift_ppm)
+        self._true_clock = False
+        for timer, at in self._timers.items():
+            self._arm(timer, at)
+
+    # ------------------------------------------------------------ events
+    def receive(self, sender: NodeId, message: Message) -> None:
+        """A message of an authenticated peer."""
+        self.step(Receive(sender, message))
+
+    def submit(self, body: Any) -> asyncio.Future[Any]:
+        """A local client's request; the future gets the reply. ConnectionResetError if the node dies first."""
+        number, self._next_request = self._next_request, self._next_request + 1
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._requests[number] = future
+        self.step(Submit(number, body))
+        return future
+
+    def step(self, event: Event) -> None:
+        """One event through the core, and its effects."""
+        if not self.up:
+            return
+        if self.paused:
+            self._waiting.append(event)
+            return
+        core = self.core
+        assert core is not None
+        try:
+            effects = core.step(self.kernel.now if self._true_clock else self.clock.now(), event)
+        except Exception as error:  # a core that raises ends its process, as in the real runtime
+            self.fail(error)
+            return
+        if effects:
+            self.carry_out(effects)
+
+    def fail(self, error: BaseException) -> None:
+        """The process ends by itself."""
+        self.halted = "".join(traceback.format_exception(error))
+        self.emit("halt", {"reason": f"{type(error).__name__}: {error}"})
+        self.kill()
+
+    def _expire(self, timer: str, key: tuple[int, int]) -> None:
+        """A timer's moment: nothing if it was set again, cancelled, or belongs to an earlier incarnation."""
+        incarnation, at = key
+        if incarnation == self.incarnation and self._timers.get(timer) == at:
+            if self.paused:
+                self._waiting.append(Expire(timer))
+                return
+            del self._timers[timer]
+            self.step(Expire(timer))
+
+    # ------------------------------------------------------------ effects
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        """The effects of one step, in order."""
+        outward: list[Outward] = []
+        persisted = False
+        for effect in effects:
+            kind = type(effect)
+            if kind is Multicast or kind is Send or kind is Reply:
+                outward.append(effect)  # type: ignore[arg-type]
+            elif kind is Emit:
+                self._emit(effect)  # type: ignore[arg-type]
+            elif kind is SetTimer:
+                self._set_timer(effect)  # type: ignore[arg-type]
+            elif kind is Persist:
+                self.disk.append(effect.record)  # type: ignore[union-attr]
+                persisted = True
+            elif kind is CancelTimer:
+                self._timers.pop(effect.timer, None)  # type: ignore[union-attr]
+            else:
+                raise TypeError(f"{self.name} returned {kind.__name__}, which is not an effect that leaves a node")
+        if self.disk.sync_ns and (persisted or self._held or self._syncing):
+            self._held += outward
+            self._sync()
+        else:
+            if persisted:
+                self.disk.synced(self.disk.written)
+            self._release(outward)
+
+    def _sync(self) -> None:
+        """Begin a sync of everything written so far, unless one is under way."""
+        if not self._syncing:
+            self._syncing = True
+            key = (self.incarnation, self.disk.written, len(self._held))
+            due = self.kernel.now + self.disk.sync_ns
+            self.kernel.at(due, tie_break(self._salt, due), self._synced, key)
+
+    def _synced(self, key: tuple[int, int, int], _: None) -> None:
+        incarnation, written, held = key
+        if incarnation != self.incarnation or not self._syncing:
+            return
+        self._syncing = False
+        self.disk.synced(written)
+        leaving, self._held = self._held[:held], self._held[held:]
+        self._release(leaving)
+        if self._held:
+            self._sync()
+
+    def _release(self, outward: Sequence[Outward]) -> None:
+        network, index = self._network, self.index
+        for effect in outward:
+            if type(effect) is Multicast:
+                network.multicast(index, effect.group, effect.message)
+            elif type(effect) is Send:
+                network.send(index, effect.to, effect.message)
+            else:
+                future = self._requests.pop(effect.request, None)  # type: ignore[union-attr]
+                if future is not None and not future.done():
+                    future.set_result(effect.value)  # type: ignore[union-attr]
+
+    def emit(self, event: str, fields: dict[str, Any]) -> None:
+        """A trace event."""
+        self.trace.append((self.kernel.now, self.incarnation, event, fields))
+
+    def _emit(self, effect: Emit) -> None:
+        if effect.event == "reject":
+            self.rejects.trace(effect.fields)
+        else:
+            self.trace.append((self.kernel.now, self.incarnation, effect.event, effect.fields))
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        if self._timers.get(effect.timer) != effect.at:
+            self._timers[effect.timer] = effect.at
+            self._arm(effect.timer, effect.at)
+
+    def _arm(self, timer: str, at: int) -> None:
+        due = at if self._true_clock else self.clock.due(at)
+        self.kernel.at(due, tie_break(self._salt, due), self._expire, timer, (self.incarnation, at))
