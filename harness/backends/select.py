@@ -10,9 +10,9 @@ from harness.backends.port import Backend, MachineError
 from harness.outcome import UsageError, nearest
 
 CLASSES = {
-    "sim": ("harness.backends.sim.backend", "SimBackend"),
     "process": ("harness.backends.process", "ProcessBackend"),
     "docker": ("harness.backends.docker", "DockerBackend"),
+    "sim": ("harness.backends.sim.backend", "SimBackend"),
 }
 NAMES = ("auto", *CLASSES)
 
