@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -100,6 +101,12 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 ClanId: TypeAlias = int
+
+
+@lru_cache(maxsize=4)
+def committee_of(config: ClusterConfig) -> Committee:
+    """The Committee of `config`; nodes that live in one process share it. Raises ConfigError as it does."""
+    return Committee(config)
 
 
 class Committee:

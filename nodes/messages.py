@@ -338,9 +338,23 @@ def sha256(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
+_HASHES_KEPT = 1024
+_hashes: dict[int, tuple[Block, bytes]] = {}  # by id; the entry keeps its block alive, so an id names one block only
+
+
 def block_hash(block: Block) -> bytes:
-    """H("BLOCK" | every field): binds chain, epoch, view, height, parent, proposer, time and payload."""
-    return sha256(b"BLOCK", encode(block))
+    """H("BLOCK" | every field): binds chain, epoch, view, height, parent, proposer, time and payload.
+
+    Every core of a node needs it, in one process with other nodes those too: it is computed once an (immutable) object.
+    """
+    known = _hashes.get(id(block))
+    if known is not None and known[0] is block:
+        return known[1]
+    identity = sha256(b"BLOCK", encode(block))
+    if len(_hashes) >= _HASHES_KEPT:
+        del _hashes[next(iter(_hashes))]
+    _hashes[id(block)] = (block, identity)
+    return identity
 
 
 def batch_id(header: BatchHeader) -> bytes:
