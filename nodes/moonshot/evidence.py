@@ -11,9 +11,11 @@ import msgspec
 
 from nodes.messages import CommitVote, FallbackProposal, NodeId, NormalProposal, OptimisticProposal, Vote
 from nodes.moonshot.outbox import Outbox
+from nodes.moonshot.window import ByView
 
 Proposal = OptimisticProposal | NormalProposal | FallbackProposal
 Signed = Proposal | Vote | CommitVote
+KINDS = ("optimistic", "normal", "fallback", "commit")
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -24,29 +26,38 @@ class Evidence:
     def __init__(self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool]) -> None:
         self._out = out
         self._authentic = authentic
-        self._votes: dict[int, dict[NodeId, dict[str, Vote | CommitVote]]] = {}
+        self._votes: ByView[dict[str, dict[NodeId, Vote | CommitVote]]] = ByView()  # view -> kind -> voter
         self._accused: set[tuple[int, NodeId, str]] = set()
 
-    def vote(self, vote: Vote | CommitVote) -> None:
-        """Compare a vote, verified or not, with what its voter said before in this view."""
-        kind = vote.kind if isinstance(vote, Vote) else "commit"
-        held = self._votes.setdefault(vote.view, {}).setdefault(vote.voter, {})
-        first = held.get(kind)
-        if first is None:
-            held[kind] = vote
-        elif first.block != vote.block:
+    def vote(self, vote: Vote | CommitVote, kind: str) -> None:
+        """Compare a vote, verified or not, with what its voter said before in this view. Kind: VoteKind or "commit"."""
+        view, voter = vote.view, vote.voter
+        said = self._votes.get(view)
+        if said is None:
+            said = self._votes[view] = {name: {} for name in KINDS}
+        first = said[kind].setdefault(voter, vote)
+        if first is not vote:
+            if first.block == vote.block:
+                return
             if not self._authentic(first):
-                held[kind] = vote
+                said[kind][voter] = vote
             else:
-                self._conflict(vote.voter, f"double-vote-{kind}", first, vote)
-        else:
-            return
-        normal, other = held.get("normal"), held.get("fallback")
-        if normal is not None and other is not None and kind in ("normal", "fallback"):
-            self._conflict(vote.voter, "normal-and-fallback-vote", normal, other)
-        optimistic = held.get("optimistic")
-        if optimistic is not None and normal is not None and optimistic.block != normal.block:
-            self._conflict(vote.voter, "optimistic-normal-mismatch", optimistic, normal)
+                self._conflict(voter, f"double-vote-{kind}", first, vote)
+        normal = said["normal"].get(voter)
+        if normal is not None and kind != "commit":
+            self._compare(kind, voter, normal, said)
+
+    def _compare(
+        self, kind: str, voter: NodeId, normal: Vote | CommitVote, said: dict[str, dict[NodeId, Vote | CommitVote]]
+    ) -> None:
+        """A normal vote against the fallback and the optimistic vote of the same view."""
+        if said["fallback"] and kind != "optimistic":
+            other = said["fallback"].get(voter)
+            if other is not None:
+                self._conflict(voter, "normal-and-fallback-vote", normal, other)
+        optimistic = said["optimistic"].get(voter)
+        if optimistic is not None and optimistic.block != normal.block:
+            self._conflict(voter, "optimistic-normal-mismatch", optimistic, normal)
 
     def accuse(self, culprit: NodeId, view: int, kind: str, *objects: Signed) -> None:
         """Emit `accuse` once; `evidence` is base64 of the msgpack array of the encoded objects."""
@@ -58,9 +69,9 @@ class Evidence:
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._votes if v < below]:
-            del self._votes[view]
-        self._accused = {entry for entry in self._accused if entry[0] >= below}
+        self._votes.prune(below)
+        if self._accused:
+            self._accused = {entry for entry in self._accused if entry[0] >= below}
 
     def _conflict(self, voter: NodeId, kind: str, *votes: Vote | CommitVote) -> None:
         view = votes[0].view

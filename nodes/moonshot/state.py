@@ -32,10 +32,23 @@ class Replica(msgspec.Struct):
     timed_out: set[int] = msgspec.field(default_factory=set)  # E
     commit_voted: set[tuple[int, bytes]] = msgspec.field(default_factory=set)
 
+    commit_votes: tuple[tuple[int, bytes], ...] = ()  # commit_voted in order, as snapshots hold it
+
+    def __post_init__(self) -> None:
+        self.commit_votes = tuple(sorted(self.commit_voted))
+
+    def note_commit_vote(self, view: int, block: bytes) -> None:
+        """CMT(view, block) is about to be sent."""
+        self.commit_voted.add((view, block))
+        self.commit_votes = tuple(sorted(self.commit_voted))
+
     def prune(self, below: int) -> None:
         """Forget what concerns views under `below`; `timeout_view` and the a_* still bar every vote there."""
-        self.timed_out = {view for view in self.timed_out if view >= below}
-        self.commit_voted = {entry for entry in self.commit_voted if entry[0] >= below}
+        if self.timed_out:
+            self.timed_out = {view for view in self.timed_out if view >= below}
+        if self.commit_votes and self.commit_votes[0][0] < below:
+            self.commit_votes = tuple(entry for entry in self.commit_votes if entry[0] >= below)
+            self.commit_voted = set(self.commit_votes)
 
     def snapshot(self) -> VoteState:
         """The record that must be durable before anything this state permitted leaves the node."""
@@ -48,7 +61,7 @@ class Replica(msgspec.Struct):
             timeout_view=self.timeout_view,
             timed_out=tuple(sorted(self.timed_out)),
             lock=self.lock,
-            commit_voted=tuple(sorted(self.commit_voted)),
+            commit_voted=self.commit_votes,
         )
 
     @staticmethod
