@@ -29,6 +29,7 @@ from nodes.messages import (
     AvailabilityCertificate,
     Batch,
     Block,
+    Message,
     NodeId,
     StateCertificate,
     StateRequest,
@@ -116,6 +117,8 @@ class ExecutionCore:
     # ---------------------------------------------------------------- the port
     def step(self, now: int, event: Event) -> Sequence[Effect]:
         """Start, state votes, certificates and requests, the retry timer, QueryBalance; ignores the rest."""
+        if isinstance(event, Receive):
+            return self.receive(now, event.sender, event.message)
         out: list[Effect] = []
         match event:
             case Start(records):
@@ -125,16 +128,21 @@ class ExecutionCore:
                     if isinstance(record, RootRecord) and record.vote.clan == self.clan
                 }
                 out.append(SetTimer(self._timer, now + self._retry_ns))
-            case Receive(sender, StateVote() as vote):
-                self._on_vote(sender, vote, out)
-            case Receive(sender, StateCertificate() as certificate):
-                self._on_certificate(sender, certificate, out)
-            case Receive(sender, StateRequest() as request):
-                self._on_request(sender, request, out)
             case Expire(timer) if timer == self._timer and not self.halted:
                 self._on_retry(now, out)
             case Submit(request, QueryBalance(address)) if self._committee.clan_of_key(address) == self.clan:
                 out.append(Reply(request, self._balance(address)))
+        return out
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
+        """See nodes/port.py."""
+        out: list[Effect] = []
+        if isinstance(message, StateVote):
+            self._on_vote(sender, message, out)
+        elif isinstance(message, StateCertificate):
+            self._on_certificate(sender, message, out)
+        elif isinstance(message, StateRequest):
+            self._on_request(sender, message, out)
         return out
 
     def notify(self, now: int, notice: Notice) -> Sequence[Effect]:
