@@ -33,6 +33,7 @@ TEXTS = {
     "bad-cas-twice": "0 write 1; 0 ok; 0 cas [1,2]; 1 cas [1,3]; 0 ok; 1 ok",
     "bad-cas-of-another-value": "0 write 1; 0 ok; 1 write 2; 1 ok; 0 cas [1,3]; 0 ok",
     "bad-cas-without-effect": "0 write 1; 0 ok; 0 cas [1,2]; 0 ok; 1 read null; 1 ok 1; 0 write 1; 0 ok",
+    "bad-true-is-not-one": "0 write true; 0 ok; 0 write 1; 0 ok; 1 read null; 1 ok true",
     "bad-one-key-of-two": (
         '0 write ["x",1]; 1 write ["y",1]; 0 ok; 1 ok; 0 write ["x",2]; 0 ok; 1 read ["y",null]; 1 ok ["y",1];'
         ' 1 read ["x",null]; 1 ok ["x",1]'
