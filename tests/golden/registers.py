@@ -21,6 +21,9 @@ TEXTS = {
         '0 write ["x",1]; 0 ok; 1 write ["y",2]; 1 ok; 0 read ["x",null]; 0 ok ["x",1]; 1 read ["z",null];'
         ' 1 ok ["z",null]; 0 cas ["y",[2,3]]; 0 ok; 1 read ["y",null]; 1 ok ["y",3]'
     ),
+    "ok-only-one-order-fits": (
+        "0 write 1; 1 write 2; 2 cas [1,3]; 3 read null; 3 ok 3; 0 ok; 1 ok; 2 ok; 3 read null; 3 ok 3; 0 write 1; 0 ok"
+    ),
     "ok-true-is-not-one": "0 write 1; 0 ok; 0 write true; 0 ok; 0 read null; 0 ok true; 0 write 1.0; 0 ok",
     "bad-stale-read": "0 write 1; 0 ok; 0 write 2; 0 ok; 1 read null; 1 ok 1",
     "bad-lost-write": "0 write 1; 0 ok; 0 read null; 0 ok 1; 1 write 2; 1 ok; 0 read null; 0 ok 1; 1 read null; 1 ok 1",

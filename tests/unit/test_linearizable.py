@@ -127,7 +127,7 @@ def test_it_is_judged_where_it_is_named() -> None:
 
 # ---------------------------------------------------------------- limits
 def hard(seed: int = 1) -> list[Operation]:
-    """Twenty clients, few repeated values, one read of a value long gone: more than a thousand steps do not decide it."""
+    """Twenty clients, values that repeat, one read of a value long gone: thousands of steps do not decide it."""
     history = simulate(Random(seed), Load(20, 300, values=50))
     reads = [operation for operation in history if operation.f == "read" and operation.type == "ok"]
     reads[-1].value = reads[0].value
