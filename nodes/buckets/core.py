@@ -89,9 +89,11 @@ class BucketsCore:
         if isinstance(notice, Stored):
             self._on_stored(notice.batch, out)
         elif isinstance(notice, Finalised):
+            if not notice.block.payload:
+                return out
             for tx in self._history.finalise(notice.block):
                 self._drop(tx)
-        elif isinstance(notice, Ordered):
+        elif isinstance(notice, Ordered) and notice.aborted:
             self._on_ordered(now, notice)
         else:
             return out

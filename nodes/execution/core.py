@@ -15,12 +15,13 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import msgspec
 
 from nodes.chainrules import EffectiveBatches
 from nodes.committee import Committee
-from nodes.crypto import Domain, Signer, Verifier, signers_of
+from nodes.crypto import Domain, Signer, Verifier, hex_of, signers_of
 from nodes.execution.bodies import Bodies
 from nodes.execution.ledger import Account, Ledger, Outcome
 from nodes.execution.ordering import concatenate, permute
@@ -112,6 +113,7 @@ class ExecutionCore:
         self._claims: dict[int, Claim] = {}  # own, last HISTORY heights
         self._own_votes: dict[int, StateVote] = {}
         self._certificates: dict[int, list[StateCertificate]] = {}
+        self._certified_heights: list[int] = []  # heap of their keys
         self._before: dict[int, dict[bytes, Account]] = {}  # uncertified heights: accounts written, as they were
 
     # ---------------------------------------------------------------- the port
@@ -298,9 +300,14 @@ class ExecutionCore:
 
     def _accept(self, certificate: StateCertificate, out: list[Effect]) -> None:
         """A verified certificate, first sight."""
-        self._certificates.setdefault(certificate.height, []).append(certificate)
-        while len(self._certificates) > HISTORY:
-            del self._certificates[min(self._certificates)]
+        held = self._certificates.get(certificate.height)
+        if held is None:
+            self._certificates[certificate.height] = [certificate]
+            heappush(self._certified_heights, certificate.height)
+            if len(self._certificates) > HISTORY:
+                del self._certificates[heappop(self._certified_heights)]
+        else:
+            held.append(certificate)
         members = self._committee.clans[self.clan]
         fields = {
             "height": certificate.height,
@@ -309,7 +316,7 @@ class ExecutionCore:
             "prev_root": certificate.previous_root.hex(),
             "root": certificate.root.hex(),
             "signers": list(signers_of(members, certificate.signers) or ()),
-            "signatures": [signature.hex() for signature in certificate.signatures],
+            "signatures": hex_of(certificate.signatures),
         }
         out.append(Emit("state_certificate", fields))
         out.append(StateCertified(certificate))

@@ -110,7 +110,9 @@ class MoonshotCore(Engine):
         handler = self._handlers.get(type(message))
         if handler is None or self.halted:
             return ()
-        self._begin(now)
+        self.out.now = now
+        if self.fresh:
+            self.fresh.clear()
         if sender in self.committee.keys:
             handler(sender, message)
         else:
@@ -224,9 +226,10 @@ class MoonshotCore(Engine):
 
     # ------------------------------------------------------------ votes
     def _on_vote(self, sender: NodeId, vote: Vote) -> None:
-        if not self._in_window(sender, vote):
+        place = self._place(sender, vote)
+        if place is None:
             return
-        self.evidence.vote(vote, vote.kind)
+        self.evidence.vote(place, vote, vote.kind)
         if vote.block in self.chain.certified or vote.view <= self.chain.head_view:
             return
         tally = self.votes[vote.kind]
@@ -240,9 +243,10 @@ class MoonshotCore(Engine):
             self._reject_evicted(sender, tally)
 
     def _on_commit_vote(self, sender: NodeId, vote: CommitVote) -> None:
-        if self.parameters.variant != "commit" or not self._in_window(sender, vote):
+        place = self._place(sender, vote) if self.parameters.variant == "commit" else None
+        if place is None:
             return
-        self.evidence.vote(vote, "commit")
+        self.evidence.vote(place, vote, "commit")
         if vote.view <= self.chain.head_view:
             return
         tally = self.commit_votes
@@ -255,16 +259,18 @@ class MoonshotCore(Engine):
         if tally.evicted:
             self._reject_evicted(sender, tally)
 
-    def _in_window(self, sender: NodeId, vote: Vote | CommitVote) -> bool:
-        """A member's vote for a view in the window: equivocation is looked for in all of them, needed or not."""
-        if vote.voter not in self.committee.index:
+    def _place(self, sender: NodeId, vote: Vote | CommitVote) -> int | None:
+        """The voter's place in the tribe if its vote is for a view in the window: equivocation is looked for in all
+        of these, needed or not."""
+        place = self.committee.index.get(vote.voter)
+        if place is None:
             self.out.reject(sender, f"vote of {vote.voter}, who is not in the tribe")
-            return False
-        ahead = vote.view - self.state.view
-        if ahead > self.parameters.recency_bound:
+            return None
+        ahead, bound = vote.view - self.state.view, self.parameters.recency_bound
+        if ahead > bound:
             self.out.reject(sender, f"vote for view {vote.view} is too far ahead of view {self.view}")
-            return False
-        return vote.view >= 1 and ahead >= -self.parameters.recency_bound
+            return None
+        return place if vote.view >= 1 and ahead >= -bound else None
 
     def _reject_evicted(self, sender: NodeId, tally: VoteTally) -> None:
         for voter in tally.evicted:

@@ -36,6 +36,7 @@ from nodes.port import EVERYONE, TRIBE, Finalised, PayloadSource
 from nodes.records import BlockRecord, FinalisedRecord
 from nodes.remember import noting, remembering
 
+PRUNE_EVERY = 4  # views: what is outside the window is ignored anyhow, so it may stay a little longer
 VOTE_KINDS: tuple[VoteKind, ...] = ("optimistic", "normal", "fallback")
 
 
@@ -65,7 +66,7 @@ class Engine:
         self.out = Outbox()
         self.chain = Chain(domain)
         self.sync = Synchroniser(me, self.chain, self.out, parameters.sync_retry_ms)
-        self.evidence = Evidence(self.out, self._authentic)
+        self.evidence = Evidence(self.out, self._authentic, len(committee.tribe))
         self.book = ProposalBook(self.evidence)
         self.votes = {kind: VoteTally(committee, self.verifier, partial(domain.vote, kind)) for kind in VOTE_KINDS}
         self.commit_votes = VoteTally(committee, self.verifier, domain.commit)
@@ -81,6 +82,7 @@ class Engine:
         self._verdicts: ByView[dict[bytes, bool]] = ByView()  # block -> may it be voted for, once judged
         self._durable: ByView[set[bytes]] = ByView()  # blocks whose body is in the log
         self._sighted: dict[int, set[tuple[str, bytes]]] = {}
+        self._pruned = 0
         self._goal: tuple[int, bytes, str] | None = None  # highest committed block whose path is not local yet
 
     # ------------------------------------------------------------ certificates
@@ -373,6 +375,11 @@ class Engine:
     def _prune(self, below: int) -> None:
         """Bounded memory: nothing is kept about views under `below` but the chain itself."""
         self.state.prune(below)
+        for view in [view for view in self._sighted if view < below]:  # a late certificate may be of any view
+            del self._sighted[view]
+        if below < self._pruned + PRUNE_EVERY:
+            return
+        self._pruned = below
         for tally in (*self.votes.values(), self.commit_votes):
             tally.prune(below)
         self.timeouts.prune(below)
@@ -382,5 +389,3 @@ class Engine:
             self.proposer.prune(below)
         self._durable.prune(below)
         self._verdicts.prune(below)
-        for view in [view for view in self._sighted if view < below]:  # a late certificate may be of any view
-            del self._sighted[view]

@@ -15,7 +15,6 @@ from nodes.moonshot.window import ByView
 
 Proposal = OptimisticProposal | NormalProposal | FallbackProposal
 Signed = Proposal | Vote | CommitVote
-KINDS = ("optimistic", "normal", "fallback", "commit")
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -23,41 +22,50 @@ _encoder = msgspec.msgpack.Encoder()
 class Evidence:
     """Remembers the first vote of each kind, voter and view, and reports conflicts as `accuse` events."""
 
-    def __init__(self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool]) -> None:
+    def __init__(self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool], voters: int) -> None:
         self._out = out
         self._authentic = authentic
-        self._votes: ByView[dict[str, dict[NodeId, Vote | CommitVote]]] = ByView()  # view -> kind -> voter
+        self._voters = voters
+        self._votes: ByView[dict[str, list[Vote | CommitVote | None]]] = ByView()  # view -> kind -> by voter's place
         self._accused: set[tuple[int, NodeId, str]] = set()
 
-    def vote(self, vote: Vote | CommitVote, kind: str) -> None:
-        """Compare a vote, verified or not, with what its voter said before in this view. Kind: VoteKind or "commit"."""
-        view, voter = vote.view, vote.voter
-        said = self._votes.get(view)
-        if said is None:
-            said = self._votes[view] = {name: {} for name in KINDS}
-        first = said[kind].setdefault(voter, vote)
-        if first is not vote:
-            if first.block == vote.block:
-                return
-            if not self._authentic(first):
-                said[kind][voter] = vote
-            else:
-                self._conflict(voter, f"double-vote-{kind}", first, vote)
-        normal = said["normal"].get(voter)
-        if normal is not None and kind != "commit":
-            self._compare(kind, voter, normal, said)
+    def vote(self, place: int, vote: Vote | CommitVote, kind: str) -> None:
+        """Compare a vote, verified or not, with what its voter (at `place` of the tribe) said before in this view.
 
-    def _compare(
-        self, kind: str, voter: NodeId, normal: Vote | CommitVote, said: dict[str, dict[NodeId, Vote | CommitVote]]
-    ) -> None:
+        `kind` is the VoteKind, or "commit".
+        """
+        said = self._votes.get(vote.view)
+        if said is None:
+            said = self._votes[vote.view] = {}
+        firsts = said.get(kind)
+        if firsts is None:
+            firsts = said[kind] = [None] * self._voters
+        first = firsts[place]
+        if first is None:
+            firsts[place] = vote
+        elif first.block == vote.block:
+            return
+        elif not self._authentic(first):
+            firsts[place] = vote
+        else:
+            self._conflict(vote.voter, f"double-vote-{kind}", first, vote)
+        if kind != "commit" and len(said) > 1:
+            self._compare(place, kind, said)
+
+    def _compare(self, place: int, kind: str, said: dict[str, list[Vote | CommitVote | None]]) -> None:
         """A normal vote against the fallback and the optimistic vote of the same view."""
-        if said["fallback"] and kind != "optimistic":
-            other = said["fallback"].get(voter)
-            if other is not None:
-                self._conflict(voter, "normal-and-fallback-vote", normal, other)
-        optimistic = said["optimistic"].get(voter)
-        if optimistic is not None and optimistic.block != normal.block:
-            self._conflict(voter, "optimistic-normal-mismatch", optimistic, normal)
+        normals = said.get("normal")
+        normal = normals[place] if normals else None
+        if normal is None:
+            return
+        others = said.get("fallback")
+        other = others[place] if others and kind != "optimistic" else None
+        if other is not None:
+            self._conflict(normal.voter, "normal-and-fallback-vote", normal, other)
+        others = said.get("optimistic")
+        other = others[place] if others else None
+        if other is not None and other.block != normal.block:
+            self._conflict(normal.voter, "optimistic-normal-mismatch", other, normal)
 
     def accuse(self, culprit: NodeId, view: int, kind: str, *objects: Signed) -> None:
         """Emit `accuse` once; `evidence` is base64 of the msgpack array of the encoded objects."""
