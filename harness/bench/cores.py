@@ -119,10 +119,11 @@ class Cluster:
                     self._carry_out(name, receivers[0].step(at, body))
 
     def _submit(self) -> None:
-        """One list append of the next account, at the gateway."""
+        """One transfer of the next account to itself, which is its clan's alone, at the gateway."""
         count = len(self._wallets)
         seq, account = divmod(self._submitted, count)
-        transaction = self._wallets[account].list_append(seq, [["append", 1, self._submitted]])
+        wallet = self._wallets[account]
+        transaction = wallet.transfer(seq, wallet.address, 1)
         event: Event = Submit(self._submitted, SubmitTransaction(transaction))
         self._submitted += 1
         self._carry_out("g0", self.nodes["g0"].step(self.now, event))
