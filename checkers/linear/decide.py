@@ -26,8 +26,9 @@ class Decision:
 def decide(calls: Sequence[Call], values: int, limits: Limits) -> Decision:
     """Judge the calls of one register, given by their begin; value ids are below `values`."""
     blocks = Blocks(calls, values)
-    if blocks.conflict() is not None:
-        return Decision(_explained(calls, values), "zones")
+    conflict = blocks.conflict()
+    if conflict is not None:
+        return Decision(_explained(calls, stopped_at(calls, blocks, conflict), values), "zones")
     if blocks.complete:
         return Decision(None, "zones")
     search = Search(calls, limits)
@@ -35,9 +36,8 @@ def decide(calls: Sequence[Call], values: int, limits: Limits) -> Decision:
     return Decision(stop, "search", search.steps, search.configurations)
 
 
-def _explained(calls: Sequence[Call], values: int) -> Stop:
-    """Where the first conflict of blocks arises, and between which calls."""
-    until = stopped_at(calls, values)
+def _explained(calls: Sequence[Call], until: int, values: int) -> Stop:
+    """The first conflict of blocks, which arises at record `until`: with the end of which call, and between which."""
     number = next(n for n, call in enumerate(calls) if call.end == until)
     blocks, before = Blocks(calls, values, until), Blocks(calls, values, until - 1)
     order = _in_order(calls, before) if before.complete else []

@@ -28,8 +28,9 @@ class Layout:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self._calls = calls
+        self._observes = [call.observes for call in calls]
         observed = {call.expects for call in calls if call.end < OPEN or not call.observes}
-        kept = [n for n, c in enumerate(calls) if c.end < OPEN or (not c.observes and c.leaves in observed)]
+        kept = [n for n, c in enumerate(calls) if c.end < OPEN or (not self._observes[n] and c.leaves in observed)]
         moments = [(calls[number].begin, number) for number in kept]
         moments += [(calls[number].end, ~number) for number in kept if calls[number].end < OPEN]
         moments.sort()
@@ -58,7 +59,7 @@ class Layout:
                 self._in_slot[slot][0].append(at)
                 self._in_slot[slot][1].append(event)
                 self.bits[event] = 1 << slot
-                if self._calls[event].observes:
+                if self._observes[event]:
                     observers |= 1 << slot
                 else:
                     writers |= 1 << slot

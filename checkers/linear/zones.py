@@ -126,10 +126,24 @@ class Blocks:
         return [value for _, _, value in sorted(places)]
 
 
-def stopped_at(calls: Sequence[Call], values: int) -> int:
-    """The first record by which the calls have a conflict (the end of some call). They must have one.
+def stopped_at(calls: Sequence[Call], blocks: Blocks, conflict: Conflict) -> int:
+    """The first record by which the calls have a conflict (the end of some call), given one of all their blocks.
 
-    Conflicts never go away as more is known, so it is found by bisection.
+    Conflicts do not go away as more is known. So it is sought backwards from where the given one shows, in steps that
+    double, and then by bisection.
     """
+    values = [value for value in (conflict.first, conflict.second) if value is not None]
+    shows = max(blocks.first_end[value] for value in values)
+    if conflict.second is not None:
+        latest = {blocks.last_begin[value] for value in values}
+        shows = max([shows, *(call.end for call in calls if call.begin in latest and call.end < OPEN), *latest])
     ends = sorted(call.end for call in calls if call.end < OPEN)
-    return ends[bisect_left(ends, True, key=lambda end: Blocks(calls, values, end).conflict() is not None)]
+
+    def conflicts(end: int) -> bool:
+        return Blocks(calls, len(blocks.first_end), end).conflict() is not None
+
+    high = bisect_left(ends, shows)
+    step = 1
+    while high >= step and conflicts(ends[high - step]):
+        high, step = high - step, 2 * step
+    return ends[bisect_left(ends, True, max(high - step + 1, 0), high, key=conflicts)]
