@@ -18,7 +18,7 @@ from harness.backends.sim.kernel import Call, Fan, Item, Kernel
 
 SHIFT = 20
 _THIRTY_TWO = np.uint64(32)
-_DELAY_BITS = np.uint64(SHIFT)
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 class Ray:
@@ -32,8 +32,51 @@ class Ray:
         self.salts = np.array([fan.salts[i] for i in places], dtype=np.uint64)
         self.places = places
 
+    def ties(self, at: int) -> NDArray[np.uint64]:
+        """The tie-breaks of messages that arrive at `at` (draws.tie_break, for all recipients at once)."""
+        return (self.salts * np.uint64(at | 1)) >> _THIRTY_TWO
+
 
 Entry = tuple[int, Ray, int, int, Any]  # arrival time, ray, sequence before the fan's first, sender, message
+
+
+class _Open:
+    """The window that is being worked off: its messages in order, and how far we are.
+
+    Equal keys are one link's messages of one instant, or a collision: the stable sort leaves both in sequence.
+    """
+
+    __slots__ = ("_entries", "_order", "_starts", "calls", "next", "owners", "senders", "ties", "times", "what")
+
+    def __init__(self, entries: list[Entry], start: int) -> None:
+        self._entries = entries
+        keys = np.concatenate([ray.ties(at) | np.uint64((at - start) << 32) for at, ray, *_ in entries])
+        lengths = np.array([len(ray.calls) for _, ray, *_ in entries])
+        self._order = np.argsort(keys, kind="stable")
+        keys = keys[self._order]
+        self._starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        self.times: list[int] = ((keys >> _THIRTY_TWO).astype(np.int64) + start).tolist()
+        self.ties: list[int] = (keys & _LOW).tolist()
+        self.owners: list[int] = np.repeat(np.arange(len(entries)), lengths)[self._order].tolist()
+        calls: list[Call] = []
+        for _, ray, *_ in entries:
+            calls += ray.calls
+        self.calls = [calls[i] for i in self._order.tolist()]
+        self.senders = [entry[3] for entry in entries]
+        self.what = [entry[4] for entry in entries]
+        self.next = 0
+
+    def before(self, item: Item, time: int) -> bool:
+        """Does the next message (due at `time`) come before the heap's item?"""
+        if item[0] != time:
+            return time < item[0]
+        tie = self.ties[self.next]
+        return tie < item[1] or (tie == item[1] and self._sequence() < item[2])
+
+    def _sequence(self) -> int:
+        owner = self.owners[self.next]
+        _, ray, base, *_ = self._entries[owner]
+        return base + 1 + ray.places[int(self._order[self.next] - self._starts[owner])]
 
 
 class WindowScheduler:
@@ -45,8 +88,8 @@ class WindowScheduler:
         self._windows: dict[int, list[Entry]] = {}
         self._order: list[int] = []  # heap of the numbers of windows that hold something
         self._count = 0  # messages in windows that are not open yet
-        self._open = -1  # number of the window being worked off
-        self._ready: list[Item] = []  # its messages, the next one last
+        self._number = -1  # of the window that is open, or was last
+        self._open: _Open | None = None
         self._rays: dict[int, tuple[Fan, list[Ray]]] = {}
 
     def put(self, time: int, tie: int, call: Call, first: Any, second: Any) -> None:
@@ -62,10 +105,10 @@ class WindowScheduler:
         for ray in known[1]:
             at = now + ray.delay
             number = at >> SHIFT
-            entries = self._windows.get(number)
-            if number <= self._open:
+            if number <= self._number:
                 self._late(at, ray, base, fan.sender, message)
                 continue
+            entries = self._windows.get(number)
             if entries is None:
                 entries = self._windows[number] = []
                 heappush(self._order, number)
@@ -74,81 +117,78 @@ class WindowScheduler:
 
     def _late(self, at: int, ray: Ray, base: int, sender: int, message: Any) -> None:
         """Messages that arrive inside the window that is open already."""
-        ties = (ray.salts * np.uint64(at | 1)) >> _THIRTY_TWO
-        for tie, place, call in zip(ties.tolist(), ray.places, ray.calls, strict=True):
+        for tie, place, call in zip(ray.ties(at).tolist(), ray.places, ray.calls, strict=True):
             heappush(self._heap, (at, tie, base + 1 + place, call, sender, message))
 
-    def _open_next(self) -> None:
-        """Sort the earliest window's messages."""
-        self._open = heappop(self._order)
-        entries = self._windows.pop(self._open)
-        start = self._open << SHIFT
-        keys: list[NDArray[np.uint64]] = []
-        for at, ray, *_ in entries:
-            ties = (ray.salts * np.uint64(at | 1)) >> _THIRTY_TWO
-            keys.append(ties | np.uint64((at - start) << 32))
-        key = np.concatenate(keys)
-        order = np.argsort(key, kind="stable")[::-1].tolist()  # the next one last; equal keys: see below
-        values = key.tolist()
-        flat: list[tuple[Call, int, int, Any]] = []
-        for _, ray, base, sender, message in entries:
-            base += 1
-            flat += [(call, base + place, sender, message) for call, place in zip(ray.calls, ray.places, strict=True)]
-        self._count -= len(flat)
-        ready = []
-        for i in order:
-            value = values[i]
-            call, sequence, sender, message = flat[i]
-            ready.append((start + (value >> 32), value & 0xFFFFFFFF, sequence, call, sender, message))
-        _settle_ties(ready)
-        self._ready = ready
-
     def drain(self, kernel: Kernel, until: int, limit: int) -> bool:
-        heap = self._heap
-        count = 0
+        left = limit
         try:
             while True:
-                ready = self._ready
-                while ready:
-                    item = ready[-1]
-                    if heap and heap[0] < item:
-                        item = heap[0]
-                        if item[0] > until:
-                            return True
-                        if count == limit:
-                            return False
-                        heappop(heap)
-                    else:
-                        if item[0] > until:
-                            return True
-                        if count == limit:
-                            return False
-                        ready.pop()
-                    count += 1
-                    kernel.now = item[0]
-                    item[3](item[4], item[5])
-                    if kernel.woken:
+                if self._open is not None:
+                    left = self._work(kernel, self._open, until, left)
+                    if left <= 0 or kernel.woken:
                         return False
-                if self._order and (not heap or heap[0][0] >> SHIFT >= self._order[0]):
-                    if self._order[0] << SHIFT > until:
-                        return not heap or heap[0][0] > until
-                    self._open_next()
-                    continue
-                if not heap or heap[0][0] > until:
+                    if self._open is not None:
+                        return True
+                left = self._single(kernel, until, left)
+                if left <= 0 or kernel.woken:
+                    return False
+                if not self._order or self._order[0] << SHIFT > until:
                     return True
-                if count == limit:
-                    return False
-                item = heappop(heap)
-                count += 1
-                kernel.now = item[0]
-                item[3](item[4], item[5])
-                if kernel.woken:
-                    return False
+                self._number = heappop(self._order)
+                entries = self._windows.pop(self._number)
+                self._open = _Open(entries, self._number << SHIFT)
+                self._count -= len(self._open.calls)
         finally:
-            kernel.events += count
+            kernel.events += limit - max(left, 0)
+
+    def _work(self, kernel: Kernel, window: _Open, until: int, left: int) -> int:
+        """Messages of the open window, and the heap's events between them; returns what is left of the limit.
+
+        The window is closed when it is empty; it stays open when the next event lies after `until`.
+        """
+        heap, times, calls, owners = self._heap, window.times, window.calls, window.owners
+        senders, what = window.senders, window.what
+        size = len(times)
+        while window.next < size and left > 0:
+            at = window.next
+            time = times[at]
+            if heap and heap[0][0] <= time and not window.before(heap[0], time):
+                if heap[0][0] > until:
+                    return left
+                kernel.now, _, _, call, first, second = heappop(heap)
+                left -= 1
+                call(first, second)
+            else:
+                if time > until:
+                    return left
+                window.next = at + 1
+                kernel.now = time
+                owner = owners[at]
+                left -= 1
+                calls[at](senders[owner], what[owner])
+            if kernel.woken:
+                return left
+        if window.next == size:
+            self._open = None
+        return left
+
+    def _single(self, kernel: Kernel, until: int, left: int) -> int:
+        """The heap's events up to the next window."""
+        heap = self._heap
+        while heap and heap[0][0] <= until and left > 0:
+            if self._order and heap[0][0] >> SHIFT >= self._order[0]:
+                break
+            kernel.now, _, _, call, first, second = heappop(heap)
+            left -= 1
+            call(first, second)
+            if kernel.woken:
+                break
+        return left
 
     def __len__(self) -> int:
-        return len(self._heap) + len(self._ready) + self._count
+        rest = 0 if self._open is None else len(self._open.times) - self._open.next
+        return len(self._heap) + rest + self._count
 
 
 def _rays(fan: Fan) -> list[Ray]:
@@ -156,15 +196,3 @@ def _rays(fan: Fan) -> list[Ray]:
     for place, delay in enumerate(fan.delays):
         by_delay.setdefault(delay, []).append(place)
     return [Ray(delay, fan, places) for delay, places in by_delay.items()]
-
-
-def _settle_ties(ready: list[Item]) -> None:
-    """Messages of one link and one instant have equal tie-breaks: put them in the order of their sequence.
-
-    `ready` is in descending order; the reversed stable sort left runs of equal keys in descending sequence already,
-    unless recipients at different places collide, which one pass mends.
-    """
-    for i in range(1, len(ready)):
-        if ready[i][0] == ready[i - 1][0] and ready[i][1] == ready[i - 1][1] and ready[i][2] > ready[i - 1][2]:
-            ready.sort(key=lambda item: item[:3], reverse=True)
-            return
