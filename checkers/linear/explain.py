@@ -106,12 +106,15 @@ def sentence(history: Sequence[Operation], register: Register, stop: Stop) -> st
 def _contradiction(history: Sequence[Operation], register: Register, stop: Stop) -> str:
     """Two values, each of which was there before the other."""
     one, other = (text(register.values[value]) for value in stop.blocks)
-    parts = []
-    for ended, began, first, second in ((*stop.causes[:2], one, other), (*stop.causes[2:], other, one)):
+
+    def before(first: str, second: str, ended: int, began: int) -> str:
         why = "the register held it at first"
         if ended >= 0:
             why = f"{_name(history, register, ended)} before {_name(history, register, began)}"
-        parts.append(f"{first} came before {second}: {why}")
+        return f"{first} came before {second}: {why}"
+
+    early, later, early_too, later_too = stop.causes
+    parts = before(one, other, early, later), before(other, one, early_too, later_too)
     could = f" It could have read {_listed(register, stop.states)}." if stop.states else ""
     return f"{'. '.join(parts)}. Each was written once.{could}"
 
