@@ -23,8 +23,8 @@ CONFIGURATIONS = 1_000_000  # of one search: some 150 MB
 class Linearizable(Judge):
     """Reads, writes and compare-and-sets of registers took effect in one order that real time allows.
 
-    Operations: f read or write with the value v, or cas with [old, new]; with keys, [k, v] and [k, [old, new]]: each key
-    is judged by itself. A register holds `initial` at first. Anomalies, one a key: unwritten-read (of a value that
+    Operations: f read or write with the value v, or cas with [old, new]; with keys [k, v], [k, [old, new]]. Keys are
+    judged one by one. A register holds `initial` at first. Anomalies, one a key: unwritten-read (of a value that
     nobody had begun to write), stale-read, impossible-read, impossible-cas, impossible-write. Keys on which the search
     reaches its limits leave the verdict UNKNOWN. Examined: operations that happened or may have. The history is all the
     evidence: it can be judged without a run round it.
@@ -70,7 +70,7 @@ class Linearizable(Judge):
             if stop.reason:
                 undecided.append({"summary": summary, "operations": witness})
             else:
-                anomalies.append(Anomaly(kind(register, stop), summary, witness))
+                anomalies.append(Anomaly(kind(history, register, stop), summary, witness))
         examined = sum(len(register.calls) for register in found)
         measures: dict[str, Any] = {
             "keys": len(found),
