@@ -157,7 +157,7 @@ class _Hunt:
         for layer in layers:
             for name in classes:
                 self._look_for(name, layer)
-        if not self._best:  # the budget is used up, yet a cycle there is: one search more, without a bound
+        if not self._best and self._partly:  # the budget is used up, yet a cycle there is: once more, without a bound
             for name in classes[::-1]:
                 self._look_for(name, layers[-1], Budget(1 << 62), most=1)
         order = [name + layer for layer in layers for name in classes]
@@ -166,9 +166,9 @@ class _Hunt:
             for kind in sorted(self._best, key=order.index)
         ]
 
-    def _look_for(self, name: str, layer: str, budget: Budget | None = None, most: int = MOST_STARTS) -> None:
+    def _look_for(self, name: str, layer: str, budget: Budget | None = None, most: int = 0) -> None:
         budget = budget or self._budget
-        starts, total = self._graph.starts(frozenset((_START[name],)), most)
+        starts, total = self._graph.starts(_START[name], most or MOST_STARTS)
         kinds = _DATA[name] | _LAYERS[layer]
         for number, start in enumerate(starts):
             if budget.left <= 0:

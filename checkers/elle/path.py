@@ -123,21 +123,18 @@ class Subgraph:
                     found += self._hops(target, source, kinds, kind, self._here[edge])
         return found
 
-    def starts(self, kinds: frozenset[int], most: int) -> tuple[list[Hop], int]:
-        """The first `most` hops of one of these kinds between transactions here, and how many there are (at least)."""
+    def starts(self, kind: int, most: int) -> tuple[list[Hop], int]:
+        """The first `most` hops of a kind between transactions here, and how many there are (at least, with hubs)."""
         found: list[Hop] = []
-        total = 0
-        for edge, kind in enumerate(self._kind):
-            if kind not in kinds:
-                continue
-            if len(found) >= most:
-                total += 1
-                continue
-            if self._target[edge] in self._end:
-                found.append(Hop(self._source[edge], self._target[edge], kind, self._here[edge], self._there[edge]))
+        more = 0
+        for vertex in self._out:
+            if vertex not in self._end:
+                continue  # a hub: its edges are those of the transactions that lead into it
+            if len(found) < most:
+                found += [hop for hop in self._hops(vertex, vertex, frozenset((kind,))) if hop.target in self._end]
             else:
-                found += self._hops(self._target[edge], self._source[edge], kinds, kind, self._here[edge])
-        return found[:most], max(total + most, len(found)) if total else len(found)
+                more += sum(self._kind[edge] == kind for edge in self._out[vertex])
+        return found[:most], len(found) + more
 
 
 def _back(

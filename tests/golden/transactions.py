@@ -81,8 +81,80 @@ REGISTERS = {
     "bad-G1c-realtime": "0 r:x; 0 ok 1; 1 w:x:1; 1 ok",
     "bad-G1c-process": "0 r:x; 0 ok 1; 0 w:x:1; 0 ok",
     "bad-G-single-realtime": "0 r:x r:y; 1 w:x:1; 1 ok; 2 w:y:1; 2 ok; 0 ok null 1",
+    "bad-G2-item-realtime": "0 r:z w:x:1; 1 w:z:1; 1 ok; 2 r:x; 2 ok null; 0 ok null",
+    "bad-G2-item-process": "0 r:z w:x:1; 1 w:z:1; 1 ok; 1 r:x; 1 ok null; 0 ok null",
+    "bad-G-nonadjacent-realtime": "0 r:x r:z; 4 w:z:1; 1 w:x:1; 1 ok; 3 r:z; 3 ok null; 4 ok; 0 ok null 1",
+    "bad-G-nonadjacent-process": "0 r:x r:z; 4 w:z:1; 1 w:x:1; 1 ok; 1 r:z; 1 ok null; 4 ok; 0 ok null 1",
     "bad-G-single-process": "0 r:x r:y; 1 w:x:1; 1 ok; 1 w:y:1; 1 ok; 0 ok null 1",
 }
+
+
+TEXTS = {"elle-list-append": LISTS, "elle-rw-register": REGISTERS}
+
+# The kinds that each bad history shows, all of them.
+KINDS: dict[str, dict[str, set[str]]] = {
+    "elle-list-append": {
+        "bad-garbage-read": {"garbage-read"},
+        "bad-duplicate-elements": {"duplicate-elements"},
+        "bad-incompatible-order": {"incompatible-order"},
+        "bad-own-appends-out-of-order": {"G1b", "incompatible-order"},
+        "bad-G1a": {"G1a"},
+        "bad-G1b": {"G1b"},
+        "bad-dirty-update": {"G1a", "dirty-update"},
+        "bad-internal": {"internal"},
+        "bad-internal-fuzzy": {"G-single", "internal"},
+        "bad-internal-future": {"internal"},
+        "bad-lost-update": {"G-single", "lost-update"},
+        "bad-G0": {"G0"},
+        "bad-G1c": {"G1c"},
+        "bad-G-single": {"G-single"},
+        "bad-G-nonadjacent": {"G-nonadjacent"},
+        "bad-G2-item": {"G2-item"},
+        "bad-G0-realtime": {"G0-realtime"},
+        "bad-G0-process": {"G0-process"},
+        "bad-G1c-realtime": {"G1c-realtime"},
+        "bad-G1c-process": {"G1c-process"},
+        "bad-G-single-realtime": {"G-single-realtime"},
+        "bad-G-single-process": {"G-single-process"},
+        "bad-G-single-realtime-never-read": {"G-single-realtime"},
+        "bad-G2-item-realtime": {"G2-item-realtime"},
+        "bad-G2-item-process": {"G2-item-process"},
+        "bad-G-nonadjacent-realtime": {"G-nonadjacent-realtime"},
+        "bad-G-nonadjacent-process": {"G-nonadjacent-process"},
+    },
+    "elle-rw-register": {
+        "bad-garbage-read": {"garbage-read"},
+        "bad-G1a": {"G1a"},
+        "bad-G1b": {"G-single", "G1b"},
+        "bad-dirty-update": {"G1a", "dirty-update"},
+        "bad-internal": {"internal"},
+        "bad-internal-fuzzy": {"G-single", "internal"},
+        "bad-internal-future": {"internal"},
+        "bad-lost-update": {"G2-item", "lost-update"},
+        "bad-cyclic-versions": {"G1c", "cyclic-versions"},
+        "bad-cyclic-versions-process": {"cyclic-versions-process"},
+        "bad-cyclic-versions-realtime": {"cyclic-versions-realtime"},
+        "bad-initial-value-again": {"G-single-realtime", "cyclic-versions-realtime"},
+        "bad-G0": {"G-single", "G0"},
+        "bad-G1c": {"G1c"},
+        "bad-G-single": {"G-single"},
+        "bad-G-nonadjacent": {"G-nonadjacent"},
+        "bad-G2-item": {"G2-item"},
+        "bad-G1c-realtime": {"G1c-realtime"},
+        "bad-G1c-process": {"G1c-process"},
+        "bad-G-single-realtime": {"G-single-realtime"},
+        "bad-G2-item-realtime": {"G2-item-realtime"},
+        "bad-G2-item-process": {"G2-item-process"},
+        "bad-G-nonadjacent-realtime": {"G-nonadjacent-realtime"},
+        "bad-G-nonadjacent-process": {"G-nonadjacent-process"},
+        "bad-G-single-process": {"G-single-process"},
+    },
+}
+
+
+def history(checker: str, name: str) -> list[Record]:
+    """The records of one of them."""
+    return records(TEXTS[checker][name])
 
 
 def records(text: str) -> list[Record]:
@@ -114,6 +186,6 @@ def histories() -> dict[str, bytes]:
     """Path below this directory -> a history.jsonl."""
     return {
         f"{checker}/histories/{name}.jsonl": b"".join(msgspec.json.encode(r) + b"\n" for r in records(text))
-        for checker, texts in (("elle-list-append", LISTS), ("elle-rw-register", REGISTERS))
+        for checker, texts in TEXTS.items()
         for name, text in texts.items()
     }
