@@ -29,6 +29,8 @@ class VoteTally:
     nothing. A bad one is evicted then, named in `evicted`, and its place is free for the voter's next.
     """
 
+    __slots__ = ("_keys", "_quorum", "_statement", "_tribe", "_verifier", "_views", "evicted")
+
     def __init__(self, committee: Committee, verifier: Verifier, statement: Callable[[int, bytes], bytes]) -> None:
         self._tribe = committee.tribe
         self._keys = committee.keys
