@@ -22,6 +22,8 @@ _encoder = msgspec.msgpack.Encoder()
 class Evidence:
     """Remembers the first vote of each kind, voter and view, and reports conflicts as `accuse` events."""
 
+    __slots__ = ("_accused", "_authentic", "_out", "_voters", "_votes")
+
     def __init__(self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool], voters: int) -> None:
         self._out = out
         self._authentic = authentic

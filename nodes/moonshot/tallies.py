@@ -13,13 +13,13 @@ CHOICES = 2  # blocks that one voter may name per view and kind before it is ign
 
 
 class Ballots:
-    """The signatures for one block by voter, and which of them have been verified."""
+    """The signatures for one block by voter: those that have been verified, and those that have not."""
 
-    __slots__ = ("signatures", "valid")
+    __slots__ = ("pending", "verified")
 
     def __init__(self) -> None:
-        self.signatures: dict[NodeId, bytes] = {}
-        self.valid: set[NodeId] = set()
+        self.pending: dict[NodeId, bytes] = {}
+        self.verified: dict[NodeId, bytes] = {}
 
 
 class VoteTally:
@@ -28,6 +28,8 @@ class VoteTally:
     A signature is verified when it could complete a quorum, not before: votes that come after the certificate cost
     nothing. A bad one is evicted then, named in `evicted`, and its place is free for the voter's next.
     """
+
+    __slots__ = ("_keys", "_quorum", "_statement", "_tribe", "_verifier", "_views", "evicted")
 
     def __init__(self, committee: Committee, verifier: Verifier, statement: Callable[[int, bytes], bytes]) -> None:
         self._tribe = committee.tribe
@@ -49,37 +51,50 @@ class VoteTally:
             blocks = self._views[view] = {}
         ballots = blocks.get(block)
         if ballots is None:
-            if blocks and sum(voter in other.signatures for other in blocks.values()) >= CHOICES:
+            if (
+                blocks
+                and sum(voter in other.pending or voter in other.verified for other in blocks.values()) >= CHOICES
+            ):
                 return False
             ballots = Ballots()
-        signatures = ballots.signatures
-        if not direct or voter in signatures:
-            if voter in signatures and (voter in ballots.valid or signatures[voter] == signature):
-                return False
-            if not self._verifier.verify(self._keys[voter], self._statement(view, block), signature):
-                self.evicted.append(voter)
-                return False
-            ballots.valid.add(voter)
-        signatures[voter] = signature
-        if len(signatures) == 1:
+        pending, verified = ballots.pending, ballots.verified
+        if verified and voter in verified:
+            return False
+        if direct and voter not in pending:
+            pending[voter] = signature
+        elif pending.get(voter) == signature:
+            return False
+        elif self._verifier.verify(self._keys[voter], self._statement(view, block), signature):
+            pending.pop(voter, None)
+            verified[voter] = signature
+        else:
+            self.evicted.append(voter)
+            return False
+        count = len(pending) + len(verified)
+        if count == 1:
             blocks[block] = ballots
-        return len(signatures) >= self._quorum
+        return count >= self._quorum
 
     def quorum(self, view: int, block: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
         """(bitmap, signatures) of Q verified votes, or None."""
         ballots = self._views.get(view, {}).get(block)
-        if ballots is None or len(ballots.signatures) < self._quorum:
+        if ballots is None or len(ballots.pending) + len(ballots.verified) < self._quorum:
             return None
-        signatures, valid, keys, verify = ballots.signatures, ballots.valid, self._keys, self._verifier.verify
-        statement = self._statement(view, block)
-        bad = [v for v, signed in signatures.items() if v not in valid and not verify(keys[v], statement, signed)]
+        pending, keys, verify, statement = (
+            ballots.pending,
+            self._keys,
+            self._verifier.verify,
+            self._statement(view, block),
+        )
+        bad = [voter for voter, signature in pending.items() if not verify(keys[voter], statement, signature)]
         for voter in bad:
-            del signatures[voter]
+            del pending[voter]
         self.evicted += bad
-        valid.update(signatures)
-        if len(signatures) < self._quorum:
+        ballots.verified = {**ballots.verified, **pending} if ballots.verified else pending
+        ballots.pending = {}
+        if len(ballots.verified) < self._quorum:
             return None
-        return assemble(self._tribe, signatures, self._quorum)
+        return assemble(self._tribe, ballots.verified, self._quorum)
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
