@@ -12,13 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from faults.port import Link, LinkCount, MessageRule, NodeId, RuleCount, Shape
 from harness.backends.sim.draws import salt, tie_break, unit
 from harness.backends.sim.kernel import Call, Kernel
+from harness.backends.sim.lanes import LANED, Lanes
 from harness.backends.sim.rules import ActiveRule
 from harness.backends.sim.wire import Suspects
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier
 from nodes.messages import Message, encode
 
 KEEP_ALIVE_NS = 500_000_000  # as the real links do it
@@ -26,6 +29,8 @@ RETRANSMIT_NS = 200_000_000  # first retransmission time-out of a stream; double
 RECONNECT_NS = (50_000_000, 500_000_000)  # how long after a heal a stream flows again
 MAX_HELD = 10_000  # messages that wait on one link; the oldest are dropped
 MOST_LOSSES = 6  # in a row, of one message on a stream
+
+Watch: TypeAlias = Callable[[int, int, Message], None]
 
 
 class Receiver(Protocol):
@@ -47,12 +52,15 @@ class Inlet:
         self.blocked = [0] * links.size  # cuts of the link from each sender
         self.closed = False  # any cut, or the node is down
         self.received = [0] * links.size
+        self.watch: Watch | None = None  # lanes count single votes too
 
     def arrive(self, sender: int, message: Message) -> None:
         """A message reaches the node, unless the link is cut or nobody is there."""
         if self.closed and self._links.stopped(sender, self.index, message):
             return
         self.received[sender] += 1
+        if self.watch is not None and type(message) in LANED:
+            self.watch(sender, self.index, message)
         self.node.receive(self._links.names[sender], message)  # type: ignore[union-attr]  # set before any traffic
 
 
@@ -113,6 +121,9 @@ class Links:
         self._next_rule = 1
         self._plain = [False] * n
         self._reviewing = False  # another look is on its way
+        self.lanes: Lanes | None = None
+        self._lanes_open = False
+        self._casts: list[dict[str, int]] = [{} for _ in range(n)]  # multicasts that went into lanes, by group
         self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
 
@@ -130,6 +141,10 @@ class Links:
         fan = self._fans[sender].get(group)
         if fan is None:
             fan = self._fans[sender][group] = self.fan_of(sender, group)
+        if self._lanes_open and type(message) in LANED:
+            self._casts[sender][group] = self._casts[sender].get(group, 0) + 1
+            self.lanes.offer(sender, fan.targets, message)  # type: ignore[union-attr]  # open: there are some
+            return
         counts = self._count[sender]
         for to in fan.targets:
             counts[to] += 1
@@ -298,9 +313,13 @@ class Links:
     def reshape(self, link: Link, extra: Shape | None) -> None:
         """Put `extra` on top of the base shape, or nothing."""
         i, j = self.index[link[0]], self.index[link[1]]
+        if self.lanes is not None:
+            self.lanes.explode()
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else on_top(base, extra)
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
+        if self.lanes is not None:
+            self.lanes.renew()
         self._review()
 
     def add_rule(self, rule: MessageRule) -> int:
@@ -336,10 +355,51 @@ class Links:
                 self._kernel.at(now + wait, 0, self._review_later)
         for inlet in self.inlets:
             inlet.closed = any(inlet.blocked) or inlet.node is None or not inlet.node.up
+        if self.lanes is not None:
+            clear = not any(inlet.closed for inlet in self.inlets)
+            if self._lanes_open and not clear:
+                self.lanes.explode()
+            self._lanes_open = clear
 
     def _review_later(self, _: None, __: None) -> None:
         self._reviewing = False
         self._review()
+
+    # ------------------------------------------------------------ vote lanes (lanes.Floor)
+    def open_lanes(self, committee: Committee, domain: Domain, referee: Verifier) -> None:
+        """From now on votes go through lanes wherever nothing is in their way (a mode for scale runs)."""
+        self.lanes = Lanes(self, self._kernel, committee, domain, referee)
+        for inlet in self.inlets:
+            inlet.watch = self.lanes.arrived
+        self._review()
+
+    def delay(self, sender: int, to: int) -> int:
+        """Constant delay of a link, ns."""
+        return self._delay[sender][to]
+
+    def classes(self) -> list[list[int]]:
+        """Nodes by equal delays from every other node, a class each, in order of their first members."""
+        found: list[list[int]] = []
+        for j in range(self.size):
+            for members in found:
+                k = members[0]
+                alike = all(self._delay[i][j] == self._delay[i][k] for i in range(self.size) if i not in (j, k))
+                if alike and (len(members) == 1 or self._delay[k][j] == self._delay[members[1]][j]):
+                    members.append(j)
+                    break
+            else:
+                found.append([j])
+        return found
+
+    def deliver(self, sender: int, to: int, message: Message) -> None:
+        """Hand a message to a node now, uncounted."""
+        node = self.inlets[to].node
+        if node is not None and node.up:
+            node.receive(self.names[sender], message)
+
+    def single(self, at: int, sender: int, to: int, message: Message) -> None:
+        """Have one message arrive at `at` as an ordinary one."""
+        self._put(sender, to, message, at)
 
     # ------------------------------------------------------------ counters
     def account(self) -> None:
@@ -364,11 +424,15 @@ class Links:
         self.account()
         out: dict[Link, LinkCount] = {}
         for i, a in enumerate(self.names):
+            laned = [0] * self.size
+            for group, count in self._casts[i].items():
+                for to in self._groups[i][group]:
+                    laned[to] += count
             for j, b in enumerate(self.names):
                 if i != j:
                     sent = self._count[i][j] - self._zero_sent[i][j] + self._beats[i][j][0]
                     received = self.inlets[j].received[i] + self._beats[i][j][1]
-                    out[a, b] = LinkCount(sent, received, self._dropped[i][j])
+                    out[a, b] = LinkCount(sent + laned[j], received + laned[j], self._dropped[i][j])
         return out
 
 

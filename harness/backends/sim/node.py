@@ -95,6 +95,7 @@ class SimNode:
         network: Outbound,
         disk: Disk,
         build: Callable[[], Node],
+        untraced: frozenset[str] = frozenset(),
     ) -> None:
         self.index = index
         self.name = name
@@ -112,6 +113,7 @@ class SimNode:
         self._salt = salt
         self._network = network
         self._build = build
+        self._untraced = untraced
         self._timers: dict[str, int] = {}
         self._waiting: list[Event] = []  # what arrived while the node was frozen
         self._requests: dict[int, asyncio.Future[Any]] = {}
@@ -288,7 +290,7 @@ class SimNode:
     def _emit(self, effect: Emit) -> None:
         if effect.event == "reject":
             self.rejects.trace(effect.fields)
-        else:
+        elif effect.event not in self._untraced:
             self.trace.append((self.kernel.now, self.incarnation, effect.event, effect.fields))
 
     def _set_timer(self, effect: SetTimer) -> None:
