@@ -52,6 +52,7 @@ class Cycles:
     components: int = 0
     largest: int = 0
     not_searched: list[str] = field(default_factory=list)
+    allowed: bool = False  # all was searched, and what cycles there are (of G-nonadjacent) the model allows
 
 
 def search(history: Transactions, inference: Inference, ruled_out: frozenset[str]) -> Cycles:
@@ -68,6 +69,7 @@ def search(history: Transactions, inference: Inference, ruled_out: frozenset[str
         cycles.not_searched += hunt.not_searched
     if len(members) > MOST_COMPONENTS:
         cycles.not_searched.append(f"{len(members) - MOST_COMPONENTS} further strongly connected components")
+    cycles.allowed = classes[-1] == "G-single" and not cycles.not_searched
     return cycles
 
 

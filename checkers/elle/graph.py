@@ -12,11 +12,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from results.microops import Flags, Ints
-from results.transactions import FAIL, OK, Transactions
+from results.transactions import FAIL, NEVER, Transactions
 
 WW, WR, RW, PROCESS, REALTIME, FREE = 0, 1, 2, 3, 4, 5  # FREE: out of a hub, continues whatever led into it
 KIND_NAMES = ("ww", "wr", "rw", "process", "realtime")
 NO_STEP = -1
+DIRECT = 4  # a hub from this many times the edges on that it would need
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Fans:
         groups = np.intersect1d(left.group, right.group)
         lefts = np.searchsorted(left.group, groups, "right") - np.searchsorted(left.group, groups)
         rights = np.searchsorted(right.group, groups, "right") - np.searchsorted(right.group, groups)
-        big = groups[lefts * rights > 4 * (lefts + rights)]
+        big = groups[lefts * rights > DIRECT * (lefts + rights)]
         self._direct(kind, left.where(~np.isin(left.group, big)), right)
         for group in big.tolist():
             self._hub(kind, left.where(left.group == group), right.where(right.group == group))
@@ -119,7 +120,7 @@ def sessions(history: Transactions) -> Edges:
     happened = np.flatnonzero(history.status != FAIL)
     order = happened[np.lexsort((history.invoked[happened], history.process[happened]))]
     before, after = order[:-1], order[1:]
-    same = (history.process[before] == history.process[after]) & (history.status[before] == OK)
+    same = (history.process[before] == history.process[after]) & (history.completed[before] != NEVER)
     return edges(PROCESS, before[same], after[same])
 
 
@@ -130,7 +131,7 @@ def time_chain(history: Transactions, first: int) -> tuple[Ints, Ints, int]:
     to the moment after its end, a moment to the next one and to all transactions that begin before that. So A reaches B
     through the chain if and only if A ended before B began (by rank; equal ranks are concurrent).
     """
-    ended = np.flatnonzero(history.status == OK)
+    ended = np.flatnonzero(history.completed != NEVER)
     began = np.flatnonzero(history.status != FAIL)
     begins = np.sort(history.invoked[began])
     end_place = np.searchsorted(begins, history.completed[ended], side="right")  # how many began up to that end

@@ -1,7 +1,7 @@
 """List-append: every read shows the whole list, so it shows the order of all appends before it.
 
-The version order of a key is its longest read; what was acknowledged and is not in it comes after it. Every other read
-must be a prefix of it.
+The version order of a key is its longest read; what happened and is not in it comes after it. Every other read must be
+a prefix of it.
 """
 
 from __future__ import annotations
@@ -310,9 +310,12 @@ class Lists:
         return edges(RW, h.owner[reads[there]], h.owner[append], here=reads[there], there=append)
 
     def _unseen(self) -> Ints:
-        """Acknowledged appends in no longest read: the last one of each transaction and key that has none in it."""
+        """Appends in no longest read that did not fail: the last one of each transaction and key that has none in it.
+
+        Of info, too: if it happened they are later than what was read, and if not, nothing depends on it.
+        """
         s, h = self.steps, self.history
-        appends = np.flatnonzero(s.last_write & (h.status[h.owner] == OK) & (self.version_of < 0))
+        appends = np.flatnonzero(s.last_write & (h.status[h.owner] != FAIL) & (self.version_of < 0))
         return appends[self.version_of[s.first_write[appends]] < 0]
 
     def explain(self, kind: int, here: int, there: int, a: str, b: str) -> str:
@@ -324,7 +327,7 @@ class Lists:
             return f"{a} appended {h.seen(here)} to key {key} and {b} read {seen} of it, so {a} < {b} (wr)"
         late = f"{b} appended {h.seen(there)} to it"
         if self.version_of[there] < 0:
-            late += ", acknowledged but in no read, hence later"
+            late += ", which is in no read, hence later"
         if kind == WW:
             return f"{a} appended {h.seen(here)} to key {key} before {late}, so {a} < {b} (ww)"
         return f"{a} read {listing(h.seen(here) or [])} of key {key} and {late}, so {a} < {b} (rw)"

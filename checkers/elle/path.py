@@ -11,7 +11,7 @@ import numpy as np
 from checkers.elle.graph import FREE, NO_STEP, PROCESS, REALTIME, RW, WR, Edges
 from checkers.elle.models import REALTIME_SUFFIX, SESSION_SUFFIX
 from results.microops import Ints
-from results.transactions import NEVER, OK, Transactions
+from results.transactions import Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,7 @@ class Subgraph:
         by_begin = transactions[np.argsort(history.invoked[transactions], kind="stable")]
         self._by_begin = by_begin.tolist()
         self._begins = history.invoked[by_begin].tolist()
-        ended = np.where(history.status[transactions] == OK, history.completed[transactions], NEVER)
-        self._end = dict(zip(transactions.tolist(), ended.tolist(), strict=True))
+        self._end = dict(zip(transactions.tolist(), history.completed[transactions].tolist(), strict=True))
 
     def path(
         self, start: int, goal: int, kinds: frozenset[int], budget: Budget, after_rw: bool | None = None

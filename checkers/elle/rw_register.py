@@ -77,10 +77,7 @@ class Registers:
         initial = self.reads[h.result[self.reads] == NIL]
         self.seen[initial] = size + self.steps.key[initial]
         self.external = self.reads[self.steps.external[self.reads]]
-        self.happened = h.status == OK
-        written = self.seen[self.external]
-        written = written[(written >= 0) & (written < size)]
-        self.happened[h.owner[written[h.status[h.owner[written]] != FAIL]]] = True
+        self.alive = h.status != FAIL  # info, too: nothing comes after what did not happen, so it does no harm
         self.order = Order(*(np.empty(0, np.int64) for _ in range(5)))
         self._circular = np.empty(0, np.int64)  # keys whose versions went in a circle: no more is inferred about them
 
@@ -168,8 +165,8 @@ class Registers:
         Returns for how many keys real time was not looked at: there were too many pairs.
         """
         h, s, left_out = self.history, self.steps, 0
-        touched = touches(h, s, self.seen, self.happened)
-        self.order = self._after_initial(own(h, s, self.happened))
+        touched = touches(h, s, self.seen, self.alive)
+        self.order = self._after_initial(own(h, s, self.alive))
         if models.is_at_least(model, "snapshot-isolation") or models.is_at_least(model, "repeatable-read"):
             self._extend(overwrites(touched), findings, "")
         if models.is_at_least(model, "strong-session-snapshot-isolation"):
@@ -245,7 +242,7 @@ class Registers:
             edges(WR, h.owner[writer], h.owner[written], here=writer, there=written),
             edges(WW, h.owner[order.before], h.owner[order.after], here=order.before, there=order.after),
         ]
-        last = np.flatnonzero(s.last_write & self.happened[h.owner])
+        last = np.flatnonzero(s.last_write & self.alive[h.owner])
         later = np.concatenate([order.after, last])
         earlier = np.concatenate([order.before, size + s.key[last]])
         fans = Fans(len(h))
