@@ -45,7 +45,9 @@ LISTS = {
     "bad-G1c-process": "0 r:x; 0 ok [1]; 0 a:x:1; 0 ok",
     "bad-G-single-realtime": "0 a:x:1; 0 ok; 1 r:x; 1 ok []; 2 r:x; 2 ok [1]",
     "bad-G-single-process": "0 a:x:1; 0 ok; 0 r:x; 0 ok []; 1 r:x; 1 ok [1]",
-    "bad-G-single-realtime-long-after": "0 a:x:1; 0 ok; 1 a:z:1; 1 ok; 3 a:z:2; 3 ok; 2 r:x; 2 ok []; 0 r:x; 0 ok [1]",
+    "bad-G-single-realtime-long-after": (
+        "0 a:x:1; 1 a:z:1; 0 ok; 3 a:z:2; 1 ok; 2 r:x; 3 ok; 2 ok []; 0 r:x r:z; 0 ok [1] [1,2]"
+    ),
     "bad-G-single-realtime-never-read": "0 a:x:1; 0 ok; 1 r:x; 1 ok []",
     "bad-G2-item-realtime": "0 r:z a:x:1; 1 a:z:1; 1 ok; 2 r:x; 2 ok []; 0 ok []; 3 r:x r:z; 3 ok [1] [1]",
     "bad-G2-item-process": "0 r:z a:x:1; 1 a:z:1; 1 ok; 1 r:x; 1 ok []; 0 ok []; 3 r:x r:z; 3 ok [1] [1]",
