@@ -240,10 +240,7 @@ class _Loader:
         except StepError as error:
             line = heads[error.place][5]
             raise HistoryError(f"{self._source}:{line or '?'}: {error}") from error
-        try:
-            self._heads.append(np.array(list(zip(*heads, strict=True)), np.int64))
-        except OverflowError as error:
-            raise HistoryError(f"{self._source}: an index, a time or a process beyond 64 bits") from error
+        self._heads.append(np.array(list(zip(*heads, strict=True)), np.int64))
 
     def _error(self, record: Record, message: str) -> UnpairedError:
         line = f":{record.line}" if record.line else f": record {record.index}" if record.index is not None else ""

@@ -70,9 +70,13 @@ class Side:
         fresh[1:] = (group[1:] != group[:-1]) | (transaction[1:] != transaction[:-1])
         return Side(group[fresh], transaction[fresh], step[fresh])
 
-    def where(self, mask: Flags) -> Side:
+    def where(self, mask: Flags | slice) -> Side:
         """The members that `mask` selects."""
         return Side(self.group[mask], self.transaction[mask], self.step[mask])
+
+    def span(self, groups: Ints) -> tuple[Ints, Ints]:
+        """Where each group begins and ends."""
+        return np.searchsorted(self.group, groups), np.searchsorted(self.group, groups, "right")
 
 
 class Fans:
@@ -89,12 +93,11 @@ class Fans:
     def add(self, kind: int, left: Side, right: Side) -> None:
         """Edges of `kind` from each of `left` to each other one of `right` in the same group."""
         groups = np.intersect1d(left.group, right.group)
-        lefts = np.searchsorted(left.group, groups, "right") - np.searchsorted(left.group, groups)
-        rights = np.searchsorted(right.group, groups, "right") - np.searchsorted(right.group, groups)
-        big = groups[lefts * rights > DIRECT * (lefts + rights)]
-        self._direct(kind, left.where(~np.isin(left.group, big)), right)
-        for group in big.tolist():
-            self._hub(kind, left.where(left.group == group), right.where(right.group == group))
+        (a, b), (c, d) = left.span(groups), right.span(groups)
+        big = (b - a) * (d - c) > DIRECT * (b - a + d - c)
+        self._direct(kind, left.where(~np.isin(left.group, groups[big])), right)
+        for at in np.flatnonzero(big).tolist():
+            self._hub(kind, left.where(slice(a[at], b[at])), right.where(slice(c[at], d[at])))
 
     def _hub(self, kind: int, left: Side, right: Side) -> None:
         both = np.isin(left.transaction, right.transaction)
@@ -106,8 +109,8 @@ class Fans:
         self.parts.append(edges(FREE, np.full(len(right.transaction), hub), right.transaction, there=right.step))
 
     def _direct(self, kind: int, left: Side, right: Side) -> None:
-        first = np.searchsorted(right.group, left.group)
-        count = np.searchsorted(right.group, left.group, "right") - first
+        first, last = right.span(left.group)
+        count = last - first
         a = np.repeat(np.arange(len(left.group)), count)
         b = first[a] + np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
         self.parts.append(

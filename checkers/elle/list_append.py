@@ -12,7 +12,7 @@ import numpy as np
 
 from checkers.elle.findings import Findings, Inference, listing, refuse_steps, who
 from checkers.elle.graph import RW, WR, WW, Edges, Fans, Side, edges, joined
-from checkers.elle.steps import Steps, Writers, steps_of
+from checkers.elle.steps import Steps, Writers, shared, steps_of
 from results.microops import APPEND, NIL, READ, WRITE, Ints
 from results.transactions import FAIL, OK, Transactions
 
@@ -242,9 +242,7 @@ class Lists:
         h, s = self.history, self.steps
         first = self.reads[(s.previous[self.reads] < 0) & (s.first_write[self.reads] >= 0) & ~self.is_stray[self.reads]]
         code = s.key[first] * (int(self.longest.max(initial=0)) + 1) + self.length[first]
-        order = np.argsort(code, kind="stable")
-        groups = np.split(first[order], np.flatnonzero(np.diff(code[order])) + 1)
-        lost = [group.tolist() for group in groups if len(group) > 1]
+        lost = shared(first, code)
 
         def tell(number: int) -> tuple[str, list[int]]:
             steps = lost[number][:4]
@@ -252,7 +250,7 @@ class Lists:
             writes = ", ".join(str(h.seen(int(s.first_write[step]))) for step in steps)
             owners = [int(h.owner[step]) for step in steps]
             names = " and ".join(who(h, owner) for owner in owners)
-            return f"{names} all read {seen} of key {key} and appended to it ({writes})", owners
+            return f"{names} each read {seen} of key {key} and appended to it ({writes})", owners
 
         findings.add("lost-update", range(len(lost)), tell)
 

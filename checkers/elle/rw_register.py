@@ -10,7 +10,7 @@ import numpy as np
 from checkers.elle import models
 from checkers.elle.findings import Findings, Inference, refuse_steps, who
 from checkers.elle.graph import KIND_NAMES, RW, WR, WW, Edges, Fans, Side, edges, joined
-from checkers.elle.steps import Steps, Writers, steps_of
+from checkers.elle.steps import Steps, Writers, shared, steps_of
 from checkers.elle.versions import (
     INITIAL,
     NO_REASON,
@@ -144,16 +144,14 @@ class Registers:
         h, s = self.history, self.steps
         first = self.external[(s.previous[self.external] < 0) & (s.first_write[self.external] >= 0)]
         first = first[self.seen[first] >= 0]
-        order = np.argsort(self.seen[first], kind="stable")
-        groups = np.split(first[order], np.flatnonzero(np.diff(self.seen[first[order]])) + 1)
-        lost = [group.tolist() for group in groups if len(group) > 1]
+        lost = shared(first, self.seen[first])
 
         def tell(number: int) -> tuple[str, list[int]]:
             steps = lost[number][:4]
             names = " and ".join(map(self._who, steps))
             seen = self._show(int(self.seen[steps[0]]), steps[0])
             writes = ", ".join(str(h.seen(int(s.first_write[step]))) for step in steps)
-            text = f"{names} all read {seen} of key {self._key(steps[0])} and wrote to it ({writes})"
+            text = f"{names} each read {seen} of key {self._key(steps[0])} and wrote to it ({writes})"
             return text, [int(h.owner[step]) for step in steps]
 
         findings.add("lost-update", range(len(lost)), tell)

@@ -83,6 +83,16 @@ def dense(values: Ints) -> tuple[Ints, int]:
     return codes.astype(np.int64), len(unique)
 
 
+def shared(members: Ints, code: Ints) -> list[list[int]]:
+    """The members of each code that several of them have."""
+    order = np.argsort(code, kind="stable")
+    same = np.flatnonzero(code[order[1:]] == code[order[:-1]])
+    found: dict[int, list[int]] = {}
+    for place in np.union1d(same, same + 1).tolist():
+        found.setdefault(int(code[order[place]]), []).append(int(members[order[place]]))
+    return list(found.values())
+
+
 class Writers:
     """Which step wrote a value of a key; a write that did not fail is preferred to one that did."""
 
