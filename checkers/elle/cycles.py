@@ -7,6 +7,7 @@ Whether there is a cycle that a model rules out is decided over the whole graph,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -84,7 +85,13 @@ class Graph:
         self.history = history
         self.vertices = inference.vertices
         self.realtime = layer == REALTIME_SUFFIX
-        self.edges = joined([inference.edges, sessions(history)]) if layer else inference.edges
+        self._dependencies = inference.edges
+        self._layer = layer
+
+    @cached_property
+    def edges(self) -> Edges:
+        """Dependencies and, where a layer has them, sessions."""
+        return joined([self._dependencies, sessions(self.history)]) if self._layer else self._dependencies
 
     def suspects(self, cap: str) -> list[Ints]:
         """The transactions of each component with a cycle of class `cap` or below, the smallest components first.
@@ -92,8 +99,11 @@ class Graph:
         Exact, but for `cap` G-single: there the components are given that have a cycle up to G-nonadjacent.
         """
         data = _DATA[cap] | frozenset((_START[cap],))
-        wanted = np.isin(self.edges.kind, [*data, PROCESS, FREE])
-        edges = self.edges if bool(wanted.all()) else self.edges.where(wanted)
+        # Real time has the order of sessions in it, but where equal times make ranks equal.
+        covered = self.realtime and bool((self.history.index >= 0).all())
+        edges = self._dependencies if covered else self.edges
+        wanted = np.isin(edges.kind, [*data, PROCESS, FREE])
+        edges = edges if bool(wanted.all()) else edges.where(wanted)
         size = len(self.history)
         labels = self._components(edges, self.realtime)
         if labels is None:

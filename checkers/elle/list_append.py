@@ -16,7 +16,7 @@ from checkers.elle.steps import Steps, Writers, shared, steps_of
 from results.microops import APPEND, NIL, READ, WRITE, Ints
 from results.transactions import FAIL, OK, Transactions
 
-SLICE = 1 << 21  # list elements compared at a time
+SLICE = 1 << 17  # list elements compared at a time: what fits into a processor's cache
 
 
 def infer(history: Transactions) -> Inference:
