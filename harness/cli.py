@@ -19,8 +19,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import commands, judging, listing, screen, shipped, suite
-from harness.backends import select
+from harness import judging, listing, screen
 from harness.backends.port import MachineError
 from harness.console import (
     RUNS,
@@ -56,6 +55,9 @@ def lab(
     backend: BackendOption = "auto", seed: SeedOption = None, runs: RunsOption = RUNS, json: JsonOption = False
 ) -> int:
     """Run the default suite on real nodes and compare what was claimed with what was observed."""
+    from harness import shipped, suite
+    from harness.backends import select
+
     plans = suite.plans(shipped.suite(), seed, select.scheme_of(backend))
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -93,6 +95,9 @@ def run(
     json: JsonOption = False,
 ) -> int:
     """Run one scenario once, judge it and write its report."""
+    from harness import commands
+    from harness.backends import select
+
     plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -121,7 +126,8 @@ def check(
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
-    _sweep()
+    if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
+        _sweep()
     opened = judging.open_run(run_dir, checker or ())
     names = judging.checker_names(opened, checker or ())
     verdicts = judging.judge(opened, names, consistency)
