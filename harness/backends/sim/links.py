@@ -97,9 +97,11 @@ class Links:
         self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
         self._held: dict[tuple[int, int], deque[Message]] = {}
+        self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         self._rules: dict[int, ActiveRule] = {}
         self._next_rule = 1
         self._plain = [False] * n
+        self._reviewing = False  # another look is on its way
         self._review()
 
     # ------------------------------------------------------------ sending
@@ -210,7 +212,7 @@ class Links:
         inlet = self.inlets[to]
         node = inlet.node
         cut = inlet.blocked[sender] > 0
-        if not cut and node is not None and node.up:
+        if not cut and node is not None and node.up and (sender, to) not in self._resuming:
             return False
         self._dropped[sender][to] += cut
         if self._stream:
@@ -233,30 +235,39 @@ class Links:
             i, j = self.index[a], self.index[b]
             self.inlets[j].blocked[i] -= 1
             freed.append((i, j))
-        self._review()
         for link in freed:
             self.flow(*link)
+        self._review()
 
     def flow(self, sender: int, to: int) -> None:
-        """Send on what waited on a link, if nothing holds it any more: after a reconnection, in order."""
+        """Let what waited on a link go on, if nothing holds it any more: after a reconnection. What arrives until then,
+        because it was on its way or is sent now, stands behind it."""
+        link = (sender, to)
         inlet = self.inlets[to]
-        if inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
-            return
-        held = self._held.pop((sender, to), None)
-        if not held:
+        if not self._held.get(link) or inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
             return
         low, high = RECONNECT_NS
         wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
-        at = max(self._kernel.now + wait + self._delay[sender][to], self._last[sender][to])
-        self._last[sender][to] = at
-        for message in held:
-            self._put(sender, to, message, at)
+        at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
+        self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
+
+    def _resume(self, link: tuple[int, int], at: int) -> None:
+        """The reconnection is there, unless the link was held up again or let go again since."""
+        inlet = self.inlets[link[1]]
+        if self._resuming.get(link) != at:
+            return
+        del self._resuming[link]
+        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
+            for message in self._held.pop(link, ()):
+                inlet.arrive(link[0], message)
+        self._review_inlet(inlet)
 
     def died(self, node: int) -> None:
         """A process ended: what it had not sent is gone, its counters begin again."""
         self.account()
         for other in range(self.size):
             self._held.pop((node, other), None)
+            self._resuming.pop((node, other), None)
             self._zero_sent[node][other] = self._count[node][other]
             self._dropped[node][other] = 0
             self._beats[node][other][0] = 0
@@ -267,9 +278,9 @@ class Links:
     def born(self, node: int) -> None:
         """A process began: what others kept for it comes."""
         self.account()
-        self._review()
         for other in range(self.size):
             self.flow(other, node)
+        self._review()
 
     # ------------------------------------------------------------ shapes and rules
     def reshape(self, link: Link, extra: Shape | None) -> None:
@@ -277,6 +288,8 @@ class Links:
         i, j = self.index[link[0]], self.index[link[1]]
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else on_top(base, extra)
+        if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
+            self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
         self._review()
 
@@ -300,17 +313,26 @@ class Links:
 
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
+        now = self._kernel.now
         for i in range(self.size):
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
             easy = easy and not (self._rules or self._egress or i in self._suspects)
-            slowest = max(self._last[i])  # order must be kept behind messages that are still on their way
-            self._plain[i] = easy and slowest <= self._kernel.now
-            if easy and not self._plain[i]:
-                self._kernel.at(slowest, 0, self._review_later)
+            # A stream keeps its order: nothing may overtake slow messages that are still on their way.
+            wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
+            self._plain[i] = easy and wait <= 0
+            if easy and wait > 0 and not self._reviewing:
+                self._reviewing = True
+                self._kernel.at(now + wait, 0, self._review_later)
         for inlet in self.inlets:
-            inlet.closed = any(inlet.blocked) or inlet.node is None or not inlet.node.up
+            self._review_inlet(inlet)
+
+    def _review_inlet(self, inlet: Inlet) -> None:
+        """Must a message that arrives be looked at?"""
+        resuming = any(to == inlet.index for _, to in self._resuming)
+        inlet.closed = resuming or any(inlet.blocked) or inlet.node is None or not inlet.node.up
 
     def _review_later(self, _: None, __: None) -> None:
+        self._reviewing = False
         self._review()
 
     # ------------------------------------------------------------ counters
