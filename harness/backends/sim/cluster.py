@@ -93,7 +93,7 @@ class SimCluster:
     async def stop(self) -> None:
         """Orderly stop of every node that runs. The traces are in memory (`events_of`)."""
         for node in self.nodes.values():
-            node.up = False
+            node.stop()
 
     def trace_file(self, node: NodeId) -> Path:
         """Simulated nodes write no files of their own."""
