@@ -36,11 +36,10 @@ from harness.console import (
     say,
     standard_output,
 )
-from harness.expectations import as_expected, exit_code
+from harness.expectations import exit_code
 from harness.interruption import SIGNALS, Interrupted
 from harness.outcome import Exit, RecordingError, UsageError
 from results.history import HistoryError
-from results.verdict import Status
 
 app = typer.Typer(
     name="moonquake",
@@ -113,25 +112,30 @@ def run(
 
 @app.command()
 def check(
-    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
+    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history: .jsonl, .edn, .json")],
     checker: Annotated[list[str] | None, typer.Option("--checker", help="judge by this checker (repeatable)")] = None,
+    consistency: Annotated[str, typer.Option("--consistency", help="model of transactions to ask for")] = "",
+    elle_cli: Annotated[
+        Path | None, typer.Option("--elle-cli", envvar="MOONQUAKE_ELLE_CLI", help="ask the real Elle too: its jar")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
     _sweep()
-    opened = judging.open_run(run_dir)
-    verdicts = judging.judge(opened, judging.checker_names(opened, checker or ()))
+    opened = judging.open_run(run_dir, checker or ())
+    names = judging.checker_names(opened, checker or ())
+    verdicts = judging.judge(opened, names, consistency)
     if not checker:
         judging.keep(opened, verdicts, say)
+    if elle_cli is not None:
+        from harness import elle_cli as elle
+
+        verdicts += elle.second_opinion(opened, verdicts, consistency, elle_cli)
     if json:
         document({"verdicts": msgspec.to_builtins(verdicts)})
     else:
         screen.verdicts(out, verdicts)
-    if not checker and not isinstance(opened, judging.HistoryOnly) and not opened.info.interrupted:
-        return exit_code(as_expected(opened.info.expect, verdicts))
-    if any(verdict.status is Status.FAIL for verdict in verdicts):
-        return Exit.SURPRISE
-    return Exit.INCONCLUSIVE if any(v.status is Status.UNKNOWN for v in verdicts) else Exit.AS_EXPECTED
+    return judging.exit_of(opened, verdicts, bool(checker))
 
 
 @app.command("list")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from nodes.committee import Committee
 from nodes.crypto import Verifier, assemble, bitmap_of
 from nodes.messages import NodeId, Timeout, TimeoutCertificate
+from nodes.moonshot.window import ByView
 
 CHOICES = 2  # blocks that one voter may name per view and kind before it is ignored; two are evidence enough
 
 
-class Ballot(msgspec.Struct):
-    """One signature in a tally; `valid` once it has been verified."""
+class Ballots:
+    """The signatures for one block by voter: those that have been verified, and those that have not."""
 
-    signature: bytes
-    valid: bool
+    __slots__ = ("pending", "verified")
+
+    def __init__(self) -> None:
+        self.pending: dict[NodeId, bytes] = {}
+        self.verified: dict[NodeId, bytes] = {}
 
 
 class VoteTally:
@@ -27,11 +29,15 @@ class VoteTally:
     nothing. A bad one is evicted then, named in `evicted`, and its place is free for the voter's next.
     """
 
+    __slots__ = ("_keys", "_quorum", "_statement", "_tribe", "_verifier", "_views", "evicted")
+
     def __init__(self, committee: Committee, verifier: Verifier, statement: Callable[[int, bytes], bytes]) -> None:
-        self._committee = committee
+        self._tribe = committee.tribe
+        self._keys = committee.keys
+        self._quorum = committee.quorum
         self._verifier = verifier
         self._statement = statement
-        self._views: dict[int, dict[bytes, dict[NodeId, Ballot]]] = {}
+        self._views: ByView[dict[bytes, Ballots]] = ByView()
         self.evicted: list[NodeId] = []  # voters of bad signatures since the caller last cleared it
 
     def add(self, view: int, block: bytes, voter: NodeId, signature: bytes, direct: bool) -> bool:
@@ -40,48 +46,59 @@ class VoteTally:
         A relayed vote, or one that disputes a place already taken, is verified at once, so that nobody can occupy
         another voter's place with rubbish.
         """
-        blocks = self._views.setdefault(view, {})
+        blocks = self._views.get(view)
+        if blocks is None:
+            blocks = self._views[view] = {}
         ballots = blocks.get(block)
         if ballots is None:
-            if sum(voter in other for other in blocks.values()) >= CHOICES:
+            if (
+                blocks
+                and sum(voter in other.pending or voter in other.verified for other in blocks.values()) >= CHOICES
+            ):
                 return False
-            ballots = {}
-        elif (known := ballots.get(voter)) is not None and (known.valid or known.signature == signature):
+            ballots = Ballots()
+        pending, verified = ballots.pending, ballots.verified
+        if verified and voter in verified:
             return False
-        valid = False
-        if not direct or voter in ballots:
-            if not self._verify(voter, self._statement(view, block), signature):
-                self.evicted.append(voter)
-                return False
-            valid = True
-        ballots[voter] = Ballot(signature, valid)
-        blocks[block] = ballots
-        return len(ballots) >= self._committee.quorum
+        if direct and voter not in pending:
+            pending[voter] = signature
+        elif pending.get(voter) == signature:
+            return False
+        elif self._verifier.verify(self._keys[voter], self._statement(view, block), signature):
+            pending.pop(voter, None)
+            verified[voter] = signature
+        else:
+            self.evicted.append(voter)
+            return False
+        count = len(pending) + len(verified)
+        if count == 1:
+            blocks[block] = ballots
+        return count >= self._quorum
 
     def quorum(self, view: int, block: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
         """(bitmap, signatures) of Q verified votes, or None."""
-        ballots = self._views.get(view, {}).get(block, {})
-        if len(ballots) < self._committee.quorum:
+        ballots = self._views.get(view, {}).get(block)
+        if ballots is None or len(ballots.pending) + len(ballots.verified) < self._quorum:
             return None
-        statement = self._statement(view, block)
-        for voter in [v for v, ballot in ballots.items() if not ballot.valid]:
-            if self._verify(voter, statement, ballots[voter].signature):
-                ballots[voter].valid = True
-            else:
-                del ballots[voter]
-                self.evicted.append(voter)
-        if len(ballots) < self._committee.quorum:
+        pending, keys, verify, statement = (
+            ballots.pending,
+            self._keys,
+            self._verifier.verify,
+            self._statement(view, block),
+        )
+        bad = [voter for voter, signature in pending.items() if not verify(keys[voter], statement, signature)]
+        for voter in bad:
+            del pending[voter]
+        self.evicted += bad
+        ballots.verified = {**ballots.verified, **pending} if ballots.verified else pending
+        ballots.pending = {}
+        if len(ballots.verified) < self._quorum:
             return None
-        signatures = {voter: ballot.signature for voter, ballot in ballots.items()}
-        return assemble(self._committee.tribe, signatures, self._committee.quorum)
+        return assemble(self._tribe, ballots.verified, self._quorum)
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._views if v < below]:
-            del self._views[view]
-
-    def _verify(self, voter: NodeId, statement: bytes, signature: bytes) -> bool:
-        return self._verifier.verify(self._committee.keys[voter], statement, signature)
+        self._views.prune(below)
 
 
 class TimeoutTally:
@@ -89,7 +106,7 @@ class TimeoutTally:
 
     def __init__(self, committee: Committee) -> None:
         self._committee = committee
-        self._views: dict[int, dict[NodeId, Timeout]] = {}
+        self._views: ByView[dict[NodeId, Timeout]] = ByView()
 
     def known(self, timeout: Timeout) -> bool:
         """Is there nothing to learn from this one?"""
@@ -119,5 +136,4 @@ class TimeoutTally:
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._views if v < below]:
-            del self._views[view]
+        self._views.prune(below)

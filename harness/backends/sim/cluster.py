@@ -41,6 +41,9 @@ from nodes.supra import SupraNode
 CAPABILITIES = frozenset(Capability) - {Capability.STREAM}
 BOOT_NS = 1_000_000  # a restarted process answers after that
 PROBE_S = 30.0
+UNTRACED = frozenset(
+    {"vote", "certify", "lock", "enter", "state_vote", "state_certificate", "execute", "availability_vote", "available"}
+)  # left out of a lean trace
 
 
 class SimCluster:
@@ -71,11 +74,13 @@ class SimCluster:
             physics.egress_mbit,
         )  # fmt: skip
         self.nodes: dict[NodeId, SimNode] = {}
+        skipped = UNTRACED if physics.trace == "lean" else frozenset()
         for index, node in enumerate(spec.nodes):
             disk = Disk(int(physics.sync_ms * 1e6))
             own = salt(spec.seed, "node", node.id)
-            built = SimNode(index, node.id, own, kernel, self.links, disk, partial(self._core, node))
+            built = SimNode(index, node.id, own, kernel, self.links, disk, partial(self._core, node), skipped)
             self.links.inlets[index].node = self.nodes[node.id] = built
+        self._lanes = physics.votes == "lanes"
 
     def _core(self, node: NodeSpec) -> Node:
         """The core of a new incarnation, corrupted if the node is."""
@@ -101,6 +106,8 @@ class SimCluster:
             node.start()
         for node in self.nodes.values():
             self.links.born(node.index)
+        if self._lanes:
+            self.links.open_lanes(self.committee, self.domain, self.verifier)
 
     async def stop(self) -> None:
         """Orderly stop of every node that runs. The traces are in memory (`events_of`)."""

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from faults.observe import combined
 from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
-from harness.backends.sim.draws import MASK, salt, tie_break, unit
-from harness.backends.sim.kernel import Kernel
+from harness.backends.sim.draws import salt, tie_break, unit
+from harness.backends.sim.kernel import Call, Kernel
+from harness.backends.sim.lanes import LANED, Lanes
 from harness.backends.sim.rules import ActiveRule
-from harness.backends.sim.watch import Watch
+from harness.backends.sim.watch import LinkWatch
 from harness.backends.sim.wire import Suspects
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier
 from nodes.messages import Message, encode
 
 KEEP_ALIVE_NS = 500_000_000  # as the real links do it
@@ -28,6 +31,8 @@ RETRANSMIT_NS = 200_000_000  # first retransmission time-out of a stream; double
 RECONNECT_NS = (50_000_000, 500_000_000)  # how long after a heal a stream flows again
 MAX_HELD = 10_000  # messages that wait on one link; the oldest are dropped
 MOST_LOSSES = 6  # in a row, of one message on a stream
+
+Watch: TypeAlias = Callable[[int, int, Message], None]
 
 
 class Receiver(Protocol):
@@ -48,14 +53,30 @@ class Inlet:
         self.node: Receiver | None = None
         self.blocked = [0] * links.size  # cuts of the link from each sender
         self.closed = False  # whatever arrives must be looked at: a cut, a watch, or the node is down
+        self.resuming = 0  # links that flow again soon
         self.received = [0] * links.size
+        self.watch: Watch | None = None  # lanes count single votes too
 
     def arrive(self, sender: int, message: Message) -> None:
         """A message reaches the node, unless the link is cut or nobody is there."""
         if self.closed and self._links.stopped(sender, self.index, message):
             return
         self.received[sender] += 1
+        if self.watch is not None and type(message) in LANED:
+            self.watch(sender, self.index, message)
         self.node.receive(self._links.names[sender], message)  # type: ignore[union-attr]  # set before any traffic
+
+
+class LinkFan:
+    """kernel.Fan: a sender's links to one group while nothing but constant delays is on them."""
+
+    __slots__ = ("calls", "delays", "salts", "sender", "targets")
+
+    def __init__(
+        self, sender: int, targets: Sequence[int], delays: list[int], salts: list[int], calls: list[Call]
+    ) -> None:
+        self.sender, self.targets = sender, targets
+        self.delays, self.salts, self.calls = delays, salts, calls
 
 
 class Links:
@@ -101,10 +122,14 @@ class Links:
         self._held: dict[tuple[int, int], deque[Message]] = {}
         self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         self._rules: dict[int, ActiveRule] = {}
-        self._watches: dict[int, Watch] = {}
+        self._watches: dict[int, LinkWatch] = {}
         self._next_number = 1  # of rules and watches
         self._plain = [False] * n
         self._reviewing = False  # another look is on its way
+        self.lanes: Lanes | None = None
+        self._lanes_open = False
+        self._casts: list[dict[str, int]] = [{} for _ in range(n)]  # multicasts that went into lanes, by group
+        self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
 
     # ------------------------------------------------------------ sending
@@ -114,17 +139,30 @@ class Links:
 
     def multicast(self, sender: int, group: str, message: Message) -> None:
         """To every member of the group but the sender."""
-        targets = self._groups[sender][group]
         if not self._plain[sender]:
-            for to in targets:
+            for to in self._groups[sender][group]:
                 self._offer(sender, to, message)
             return
-        now, put = self._kernel.now, self._kernel.scheduler.put
-        delays, ties, counts, inlets = self._delay[sender], self._ties[sender], self._count[sender], self.inlets
-        for to in targets:
-            at = now + delays[to]
+        fan = self._fans[sender].get(group)
+        if fan is None:
+            fan = self._fans[sender][group] = self.fan_of(sender, group)
+        if self._lanes_open and type(message) in LANED:
+            self._casts[sender][group] = self._casts[sender].get(group, 0) + 1
+            self.lanes.offer(sender, fan.targets, message)  # type: ignore[union-attr]  # open: there are some
+            return
+        counts = self._count[sender]
+        for to in fan.targets:
             counts[to] += 1
-            put(at, ((ties[to] * (at | 1)) & MASK) >> 32, inlets[to].arrive, sender, message)
+        self._kernel.scheduler.fan_out(self._kernel.now, fan, message)
+
+    def fan_of(self, sender: int, group: str) -> LinkFan:
+        """A sender's links to a group as they are now."""
+        targets = self._groups[sender][group]
+        delays, ties = self._delay[sender], self._ties[sender]
+        return LinkFan(
+            sender, targets, [delays[t] for t in targets], [ties[t] for t in targets],
+            [self.inlets[t].arrive for t in targets],
+        )  # fmt: skip
 
     def _offer(self, sender: int, to: int, message: Message) -> None:
         """One message on one link, whatever is done to it there."""
@@ -260,6 +298,7 @@ class Links:
             return
         low, high = RECONNECT_NS
         wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
+        inlet.resuming += link not in self._resuming
         at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
         self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
 
@@ -269,17 +308,19 @@ class Links:
         if self._resuming.get(link) != at:
             return
         del self._resuming[link]
+        inlet.resuming -= 1
         if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
             for message in self._held.pop(link, ()):
                 inlet.arrive(link[0], message)
         self._review_inlet(inlet)
+        self._review_lanes()
 
     def died(self, node: int) -> None:
         """A process ended: what it had not sent is gone, its counters begin again."""
         self.account()
         for other in range(self.size):
             self._held.pop((node, other), None)
-            self._resuming.pop((node, other), None)
+            self.inlets[other].resuming -= self._resuming.pop((node, other), None) is not None
             self._zero_sent[node][other] = self._count[node][other]
             self._dropped[node][other] = 0
             self._beats[node][other][0] = 0
@@ -298,11 +339,15 @@ class Links:
     def reshape(self, link: Link, extra: Shape | None) -> None:
         """Put `extra` on top of the base shape, or nothing."""
         i, j = self.index[link[0]], self.index[link[1]]
+        if self.lanes is not None:
+            self.lanes.explode()
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else combined((base, extra))
         if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
             self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
+        if self.lanes is not None:
+            self.lanes.renew()
         self._review()
 
     def add_rule(self, rule: MessageRule) -> int:
@@ -326,7 +371,7 @@ class Links:
     def watch(self, links: Iterable[Link], kinds: Collection[str]) -> int:
         """Begin to watch; returns the watch's number."""
         number, self._next_number = self._next_number, self._next_number + 1
-        self._watches[number] = Watch([(self.index[a], self.index[b]) for a, b in links], kinds)
+        self._watches[number] = LinkWatch([(self.index[a], self.index[b]) for a, b in links], kinds)
         self._review()
         return number
 
@@ -340,6 +385,7 @@ class Links:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
         now = self._kernel.now
         for i in range(self.size):
+            self._fans[i] = {}
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
             easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects)
             # A stream keeps its order: nothing may overtake slow messages that are still on their way.
@@ -350,16 +396,59 @@ class Links:
                 self._kernel.at(now + wait, 0, self._review_later)
         for inlet in self.inlets:
             self._review_inlet(inlet)
+        self._review_lanes()
 
     def _review_inlet(self, inlet: Inlet) -> None:
-        """Must a message that arrives be looked at?"""
         watched = any(inlet.index in watch.inlets for watch in self._watches.values())
-        resuming = any(to == inlet.index for _, to in self._resuming)
-        inlet.closed = watched or resuming or any(inlet.blocked) or inlet.node is None or not inlet.node.up
+        held = inlet.resuming > 0 or any(inlet.blocked)
+        inlet.closed = held or watched or inlet.node is None or not inlet.node.up
+
+    def _review_lanes(self) -> None:
+        if self.lanes is not None:
+            clear = not any(inlet.closed for inlet in self.inlets)
+            if self._lanes_open and not clear:
+                self.lanes.explode()
+            self._lanes_open = clear
 
     def _review_later(self, _: None, __: None) -> None:
         self._reviewing = False
         self._review()
+
+    # ------------------------------------------------------------ vote lanes (lanes.Floor)
+    def open_lanes(self, committee: Committee, domain: Domain, referee: Verifier) -> None:
+        """From now on votes go through lanes wherever nothing is in their way (a mode for scale runs)."""
+        self.lanes = Lanes(self, self._kernel, committee, domain, referee)
+        for inlet in self.inlets:
+            inlet.watch = self.lanes.arrived
+        self._review()
+
+    def delay(self, sender: int, to: int) -> int:
+        """Constant delay of a link, ns."""
+        return self._delay[sender][to]
+
+    def classes(self) -> list[list[int]]:
+        """Nodes by equal delays from every other node, a class each, in order of their first members."""
+        found: list[list[int]] = []
+        for j in range(self.size):
+            for members in found:
+                k = members[0]
+                alike = all(self._delay[i][j] == self._delay[i][k] for i in range(self.size) if i not in (j, k))
+                if alike and (len(members) == 1 or self._delay[k][j] == self._delay[members[1]][j]):
+                    members.append(j)
+                    break
+            else:
+                found.append([j])
+        return found
+
+    def deliver(self, sender: int, to: int, message: Message) -> None:
+        """Hand a message to a node now, uncounted."""
+        node = self.inlets[to].node
+        if node is not None and node.up:
+            node.receive(self.names[sender], message)
+
+    def single(self, at: int, sender: int, to: int, message: Message) -> None:
+        """Have one message arrive at `at` as an ordinary one."""
+        self._put(sender, to, message, at)
 
     # ------------------------------------------------------------ counters
     def account(self) -> None:
@@ -384,9 +473,13 @@ class Links:
         self.account()
         out: dict[Link, LinkCount] = {}
         for i, a in enumerate(self.names):
+            laned = [0] * self.size
+            for group, count in self._casts[i].items():
+                for to in self._groups[i][group]:
+                    laned[to] += count
             for j, b in enumerate(self.names):
                 if i != j:
                     sent = self._count[i][j] - self._zero_sent[i][j] + self._beats[i][j][0]
                     received = self.inlets[j].received[i] + self._beats[i][j][1]
-                    out[a, b] = LinkCount(sent, received, self._dropped[i][j])
+                    out[a, b] = LinkCount(sent + laned[j], received + laned[j], self._dropped[i][j])
         return out

@@ -35,6 +35,7 @@ from nodes.port import (
 from nodes.runtime.rejects import Rejects
 
 Traced: TypeAlias = tuple[int, int, str, dict[str, Any]]  # time, incarnation, event, fields
+Deliver: TypeAlias = Callable[[int, NodeId, Message], Sequence[Effect]]
 Outward: TypeAlias = Send | Multicast | Reply
 
 
@@ -94,6 +95,7 @@ class SimNode:
         network: Outbound,
         disk: Disk,
         build: Callable[[], Node],
+        untraced: frozenset[str] = frozenset(),
     ) -> None:
         self.index = index
         self.name = name
@@ -107,9 +109,11 @@ class SimNode:
         self.trace: list[Traced] = []
         self.rejects = Rejects(lambda: kernel.now, self.emit)
         self.core: Node | None = None
+        self._deliver: Deliver | None = None  # the core's way in for messages without an event, if it has one
         self._salt = salt
         self._network = network
         self._build = build
+        self._untraced = untraced
         self._timers: dict[str, int] = {}
         self._waiting: list[Event | tuple[str, tuple[int, int]]] = []  # arrivals and timers while the node was frozen
         self._requests: dict[int, asyncio.Future[Any]] = {}
@@ -129,6 +133,7 @@ class SimNode:
         else:
             self.emit("restart", {"recovered": len(records)})
         self.core = self._build()
+        self._deliver = getattr(self.core, "receive", None)
         self.step(Start(records))
 
     def stop(self) -> None:
@@ -140,7 +145,7 @@ class SimNode:
     def kill(self) -> None:
         """kill -9: timers, requests and everything that was not sent are gone; what was written stays."""
         self.up = self.paused = False
-        self.core = None
+        self.core = self._deliver = None
         self._timers.clear()
         self._waiting.clear()
         self._held.clear()
@@ -175,7 +180,17 @@ class SimNode:
     # ------------------------------------------------------------ events
     def receive(self, sender: NodeId, message: Message) -> None:
         """A message of an authenticated peer."""
-        self.step(Receive(sender, message))
+        deliver = self._deliver
+        if deliver is None or self.paused or not self._true_clock:
+            self.step(Receive(sender, message))
+            return
+        try:
+            effects = deliver(self.kernel.now, sender, message)
+        except Exception as error:  # a core that raises ends its process, as in the real runtime
+            self.fail(error)
+            return
+        if effects:
+            self.carry_out(effects)
 
     def submit(self, body: Any) -> asyncio.Future[Any]:
         """A local client's request; the future gets the reply. ConnectionResetError if the node dies first."""
@@ -288,9 +303,12 @@ class SimNode:
         self.trace.append((self.kernel.now, self.incarnation, event, fields))
 
     def _traced(self, effect: Emit) -> Traced | None:
-        """The effect as a trace record; None for a rejection, which is counted and perhaps traced there."""
+        """The effect as a trace record; None for one that is not kept, and for a rejection, which is counted (and
+        perhaps traced) elsewhere."""
         if effect.event == "reject":
             self.rejects.trace(effect.fields)
+            return None
+        if effect.event in self._untraced:
             return None
         return (self.kernel.now, self.incarnation, effect.event, effect.fields)
 

@@ -25,7 +25,7 @@ class _Sent:
         self.arrivals = 0
 
 
-class Watch:
+class LinkWatch:
     """Messages of some kinds (none named: all) on some links, given as pairs of indices."""
 
     def __init__(self, links: Collection[tuple[int, int]], kinds: Collection[str]) -> None:
