@@ -181,15 +181,13 @@ class Links:
                 if not delays:
                     self._dropped[sender][to] += 1
                     break
-        due = self._kernel.now + self._delay[sender][to]
-        for copy, extra in enumerate(delays):
-            at = self._arrival(sender, to, message, 8 * number + min(copy, 7))
-            due = due if copy else at
-            if at >= 0:
-                self._put(sender, to, message, at + extra)
-        if due >= 0:
-            for watch in self._watches.values():
-                watch.sent((sender, to), message, number, due)
+        at = self._arrival(sender, to, message, number) if delays else self._kernel.now + self._delay[sender][to]
+        if at < 0:
+            return
+        for extra in delays:  # copies travel with the original, so that they move no draw of the link's
+            self._put(sender, to, message, at + extra)
+        for watch in self._watches.values():
+            watch.sent((sender, to), message, number, at)
 
     def _arrival(self, sender: int, to: int, message: Message | int, counter: int) -> int:
         """When it (or a packet of so many bytes) arrives, by the link's shape; -1: lost for good."""
@@ -245,7 +243,7 @@ class Links:
         """Send a packet of `size` bytes over the link as it is now; `arrived` is called if it gets to the other end."""
         i, j = self.index[link[0]], self.index[link[1]]
         self._count[i][j] += 1
-        at = self._arrival(i, j, size, 8 * self._count[i][j])
+        at = self._arrival(i, j, size, self._count[i][j])
         if at >= 0:
             self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), arrived)
 
