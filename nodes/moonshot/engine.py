@@ -14,6 +14,7 @@ from nodes.messages import (
     BlockCertificate,
     CommitCertificate,
     CommitVote,
+    FallbackProposal,
     NodeId,
     Timeout,
     TimeoutCertificate,
@@ -120,7 +121,15 @@ class Engine:
         if not self.signer or not rules.enters(self.state, tc.view):
             return
         signers = signers_of(self.committee.tribe, tc.signers) or ()
-        self.out.emit("timeout_certificate", view=tc.view, high_view=tc.high.view, signers=list(signers))
+        self.out.emit(
+            "timeout_certificate",
+            view=tc.view,
+            high_view=tc.high.view,
+            high=tc.high.block.hex(),
+            signers=list(signers),
+            lock_views=list(tc.lock_views),
+            signatures=[signature.hex() for signature in tc.signatures],
+        )
         self.last_timeout_certificate = tc
         leader = self.leaders(tc.view + 1)
         if leader == self.me and self.proposer:
@@ -257,7 +266,10 @@ class Engine:
             case "fallback":
                 state.fallback_view = view
         self.out.save()
-        self.out.emit("vote", view=view, kind=candidate.kind, block=identity.hex())
+        fields = {"view": view, "kind": candidate.kind, "block": identity.hex(), "parent": candidate.block.parent.hex()}
+        if isinstance(candidate.message, FallbackProposal):
+            fields["high"] = candidate.message.certificate.high.block.hex()
+        self.out.emit("vote", **fields)
         signature = self._sign(self.domain.vote(candidate.kind, view, identity))
         vote = Vote(candidate.kind, view, identity, self.me, signature)
         self.out.multicast(TRIBE, vote)
