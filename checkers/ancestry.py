@@ -60,9 +60,7 @@ def _parents(index: Index) -> tuple[dict[str, str], set[str]]:
     return parents, genesis
 
 
-def _parent(
-    event: TraceEvent, blocks: Mapping[str, TraceEvent], parent: str, genesis: set[str]
-) -> list[Anomaly]:
+def _parent(event: TraceEvent, blocks: Mapping[str, TraceEvent], parent: str, genesis: set[str]) -> list[Anomaly]:
     """Is the parent certified, in the view that this kind of certificate demands?"""
     view, kind = event["view"], event["kind"]
     if parent in genesis:

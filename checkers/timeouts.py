@@ -88,7 +88,9 @@ def _fault(index: Index, event: TraceEvent, good: set[tuple[int, str]]) -> str |
     if max(locks) != high or high >= view:
         return f"lock views {locks} with a highest certificate of view {high}"
     if high > 0 and (high, event["high"]) not in good:
-        return f"its highest certificate, for {short(event['high'])} of view {high}, is not one that an honest node holds"
+        return (
+            f"its highest certificate, for {short(event['high'])} of view {high}, is not one that an honest node holds"
+        )
     for signer, lock, signature in zip(signers, locks, signatures, strict=True):
         statement = index.notary.statement("timeout", view, lock)
         if not index.notary.signed(signer, statement, unhex(signature, 64, f"signature of {signer}")):

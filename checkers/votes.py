@@ -1,4 +1,4 @@
-"""votes: an honest replica never signs two votes that contradict each other, nor one that it gave up (I-VOTE, I-ACC)."""
+"""votes: an honest replica never signs what contradicts an earlier signature of its own (I-VOTE, I-ACC)."""
 
 from __future__ import annotations
 
