@@ -320,9 +320,12 @@ def _fault(table: Table, cluster: ClusterSection) -> FaultSection:
     start, until = _window(table)
     parameters = table.rest()
     everyone = cluster.tribe + cluster.gateways
-    for key in ("victims", "nodes"):
+    for key in ("victims", "nodes", "senders", "receivers"):
         if isinstance(parameters.get(key), list):
             _members(table, key, parameters[key], everyone)
+    links = parameters.get("links", [])
+    if isinstance(links, list) and all(isinstance(link, str) for link in links) and links:
+        _members(table, "links", [node for link in links for node in link.split(">")], everyone)
     groups = parameters.get("groups", [])
     if not isinstance(groups, list):
         raise table.error("groups", f"must be a list of lists of nodes, not {groups!r}")

@@ -11,13 +11,15 @@ and no copy of the message.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from faults.port import Link, LinkCount, MessageRule, NodeId, RuleCount, Shape
+from faults.observe import combined
+from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
 from harness.backends.sim.draws import salt, tie_break, unit
 from harness.backends.sim.kernel import Call, Kernel
 from harness.backends.sim.rules import ActiveRule
+from harness.backends.sim.watch import Watch
 from harness.backends.sim.wire import Suspects
 from nodes.messages import Message, encode
 
@@ -45,7 +47,7 @@ class Inlet:
         self._links = links
         self.node: Receiver | None = None
         self.blocked = [0] * links.size  # cuts of the link from each sender
-        self.closed = False  # any cut, or the node is down
+        self.closed = False  # whatever arrives must be looked at: a cut, a watch, or the node is down
         self.received = [0] * links.size
 
     def arrive(self, sender: int, message: Message) -> None:
@@ -109,8 +111,10 @@ class Links:
         self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
         self._held: dict[tuple[int, int], deque[Message]] = {}
+        self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         self._rules: dict[int, ActiveRule] = {}
-        self._next_rule = 1
+        self._watches: dict[int, Watch] = {}
+        self._next_number = 1  # of rules and watches
         self._plain = [False] * n
         self._reviewing = False  # another look is on its way
         self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
@@ -158,19 +162,26 @@ class Links:
             link = (self.names[sender], self.names[to])
             for rule in self._rules.values():
                 delays = rule.apply(link, message, number, delays)
-            if not delays:
-                self._dropped[sender][to] += 1
+                if not delays:
+                    self._dropped[sender][to] += 1
+                    break
+        due = self._kernel.now + self._delay[sender][to]
         for copy, extra in enumerate(delays):
             at = self._arrival(sender, to, message, 8 * number + min(copy, 7))
+            due = due if copy else at
             if at >= 0:
                 self._put(sender, to, message, at + extra)
+        if due >= 0:
+            for watch in self._watches.values():
+                watch.sent((sender, to), message, number, due)
 
-    def _arrival(self, sender: int, to: int, message: Message | None, counter: int) -> int:
-        """When it arrives, by the link's shape; -1: lost for good. (None: an empty packet.)"""
+    def _arrival(self, sender: int, to: int, message: Message | int, counter: int) -> int:
+        """When it (or a packet of so many bytes) arrives, by the link's shape; -1: lost for good."""
         shape, noise = self._shape[sender][to], self._noise[sender][to]
         at = self._kernel.now
         if self._egress or shape.rate_kbit:
-            at = self._serialised(sender, to, shape, 0 if message is None else len(encode(message)))
+            size = message if isinstance(message, int) else len(encode(message))
+            at = self._serialised(sender, to, shape, size)
         at += self._delay[sender][to]
         if shape.jitter_ms:
             at += int(shape.jitter_ms * 1e6 * (2 * unit(noise, counter) - 1))
@@ -214,11 +225,11 @@ class Links:
         else:
             self._suspects.refuse(link[1], self.names[link[0]], fault)
 
-    def probe(self, link: Link, arrived: Callable[[], None]) -> None:
-        """Send an empty packet over the link, as it is now; `arrived` is called at the other end, if it gets there."""
+    def probe(self, link: Link, arrived: Callable[[], None], size: int = 0) -> None:
+        """Send a packet of `size` bytes over the link as it is now; `arrived` is called if it gets to the other end."""
         i, j = self.index[link[0]], self.index[link[1]]
         self._count[i][j] += 1
-        at = self._arrival(i, j, None, 8 * self._count[i][j])
+        at = self._arrival(i, j, size, 8 * self._count[i][j])
         if at >= 0:
             self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), arrived)
 
@@ -233,7 +244,9 @@ class Links:
         inlet = self.inlets[to]
         node = inlet.node
         cut = inlet.blocked[sender] > 0
-        if not cut and node is not None and node.up:
+        if not cut and node is not None and node.up and (sender, to) not in self._resuming:
+            for watch in self._watches.values():
+                watch.arrived((sender, to), message, self._kernel.now)
             return False
         self._dropped[sender][to] += cut
         if self._stream:
@@ -256,30 +269,39 @@ class Links:
             i, j = self.index[a], self.index[b]
             self.inlets[j].blocked[i] -= 1
             freed.append((i, j))
-        self._review()
         for link in freed:
             self.flow(*link)
+        self._review()
 
     def flow(self, sender: int, to: int) -> None:
-        """Send on what waited on a link, if nothing holds it any more: after a reconnection, in order."""
+        """Let what waited on a link go on, if nothing holds it any more: after a reconnection. What arrives until then,
+        because it was on its way or is sent now, stands behind it."""
+        link = (sender, to)
         inlet = self.inlets[to]
-        if inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
-            return
-        held = self._held.pop((sender, to), None)
-        if not held:
+        if not self._held.get(link) or inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
             return
         low, high = RECONNECT_NS
         wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
-        at = max(self._kernel.now + wait + self._delay[sender][to], self._last[sender][to])
-        self._last[sender][to] = at
-        for message in held:
-            self._put(sender, to, message, at)
+        at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
+        self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
+
+    def _resume(self, link: tuple[int, int], at: int) -> None:
+        """The reconnection is there, unless the link was held up again or let go again since."""
+        inlet = self.inlets[link[1]]
+        if self._resuming.get(link) != at:
+            return
+        del self._resuming[link]
+        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
+            for message in self._held.pop(link, ()):
+                inlet.arrive(link[0], message)
+        self._review_inlet(inlet)
 
     def died(self, node: int) -> None:
         """A process ended: what it had not sent is gone, its counters begin again."""
         self.account()
         for other in range(self.size):
             self._held.pop((node, other), None)
+            self._resuming.pop((node, other), None)
             self._zero_sent[node][other] = self._count[node][other]
             self._dropped[node][other] = 0
             self._beats[node][other][0] = 0
@@ -290,27 +312,24 @@ class Links:
     def born(self, node: int) -> None:
         """A process began: what others kept for it comes."""
         self.account()
-        self._review()
         for other in range(self.size):
             self.flow(other, node)
+        self._review()
 
     # ------------------------------------------------------------ shapes and rules
     def reshape(self, link: Link, extra: Shape | None) -> None:
         """Put `extra` on top of the base shape, or nothing."""
         i, j = self.index[link[0]], self.index[link[1]]
         base = self._base[i][j]
-        self._shape[i][j] = base if extra is None else on_top(base, extra)
+        self._shape[i][j] = base if extra is None else combined((base, extra))
+        if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
+            self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
         self._review()
 
     def add_rule(self, rule: MessageRule) -> int:
         """Put a rule in force; returns its number."""
-        for link in rule.links:
-            if link[0] not in self.index or link[1] not in self.index:
-                raise ValueError(
-                    f"a message rule names the link {link[0]}>{link[1]}; nodes are {', '.join(self.names)}"
-                )
-        number, self._next_rule = self._next_rule, self._next_rule + 1
+        number, self._next_number = self._next_number, self._next_number + 1
         self._rules[number] = ActiveRule(rule, self._seed, number)
         self._review()
         return number
@@ -321,13 +340,31 @@ class Links:
         self._review()
         return rule.count()
 
+    @property
+    def rules(self) -> tuple[int, ...]:
+        """Numbers of the rules in force."""
+        return tuple(self._rules)
+
+    def watch(self, links: Iterable[Link], kinds: Collection[str]) -> int:
+        """Begin to watch; returns the watch's number."""
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._watches[number] = Watch([(self.index[a], self.index[b]) for a, b in links], kinds)
+        self._review()
+        return number
+
+    def unwatch(self, number: int) -> Passage:
+        """End a watch."""
+        watch = self._watches.pop(number)
+        self._review()
+        return watch.passage(self._kernel.now)
+
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
         now = self._kernel.now
         for i in range(self.size):
             self._fans[i] = {}
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
-            easy = easy and not (self._rules or self._egress or i in self._suspects)
+            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects)
             # A stream keeps its order: nothing may overtake slow messages that are still on their way.
             wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
             self._plain[i] = easy and wait <= 0
@@ -335,7 +372,13 @@ class Links:
                 self._reviewing = True
                 self._kernel.at(now + wait, 0, self._review_later)
         for inlet in self.inlets:
-            inlet.closed = any(inlet.blocked) or inlet.node is None or not inlet.node.up
+            self._review_inlet(inlet)
+
+    def _review_inlet(self, inlet: Inlet) -> None:
+        """Must a message that arrives be looked at?"""
+        watched = any(inlet.index in watch.inlets for watch in self._watches.values())
+        resuming = any(to == inlet.index for _, to in self._resuming)
+        inlet.closed = watched or resuming or any(inlet.blocked) or inlet.node is None or not inlet.node.up
 
     def _review_later(self, _: None, __: None) -> None:
         self._reviewing = False
@@ -370,14 +413,3 @@ class Links:
                     received = self.inlets[j].received[i] + self._beats[i][j][1]
                     out[a, b] = LinkCount(sent, received, self._dropped[i][j])
         return out
-
-
-def on_top(base: Shape, extra: Shape) -> Shape:
-    """`extra` on top of `base`: delays and jitters add, the narrower rate wins, losses combine."""
-    rates = [r for r in (base.rate_kbit, extra.rate_kbit) if r > 0]
-    return Shape(
-        base.delay_ms + extra.delay_ms,
-        base.jitter_ms + extra.jitter_ms,
-        1 - (1 - base.loss) * (1 - extra.loss),
-        min(rates) if rates else 0.0,
-    )
