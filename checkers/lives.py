@@ -1,28 +1,19 @@
-"""An honest node's records as one life: what it signed or held earlier still binds it after a restart."""
+"""An honest node's records as one life: what it signed or held earlier binds it after a restart too."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 from checkers.index import Index
 from results.trace import TraceEvent
 
-POWER = ("power-loss", "torn-write")  # faults after which the last records of a node may never have left it
 
+def lives(index: Index, *names: str) -> dict[str, list[TraceEvent]]:
+    """Node -> its events with these names, oldest first, for every honest node that kept its disk.
 
-def lives(index: Index, *names: str) -> Iterator[tuple[str, list[TraceEvent]]]:
-    """(node, its events with these names, oldest first) for every honest node that kept its disk.
-
-    A node that lost power begins a new life with each incarnation: a trace is written before the disk has synced, so
-    its last records may be of things that never left the node and that it has rightly forgotten.
+    A record is in the trace only once what it tells of is durable, so a crash or a loss of power excuses nothing.
     """
-    amnesiac = set(index.info.amnesiac)
-    shaky = {target for fault in index.info.faults if fault.use in POWER for target in fault.targets}
-    found: dict[tuple[str, int], list[TraceEvent]] = {}
-    wanted = set(names)
+    found: dict[str, list[TraceEvent]] = {}
+    wanted, amnesiac = set(names), set(index.info.amnesiac)
     for event in index.all_events:  # by time, a node's own order kept
-        node = event["node"]
-        if node not in amnesiac and event["event"] in wanted:
-            found.setdefault((node, event["incarnation"] if node in shaky else 0), []).append(event)
-    for node, life in found:
-        yield node, found[node, life]
+        if event["event"] in wanted and event["node"] not in amnesiac:
+            found.setdefault(event["node"], []).append(event)
+    return found

@@ -28,7 +28,7 @@ class Locks(Judge):
         views = {event["block"]: int(event["view"]) for event in index.events("vote", "propose", "certify")}
         anomalies: list[Anomaly] = []
         examined = 0
-        for node, life in lives(index, "lock", "vote", "timeout"):
+        for node, life in lives(index, "lock", "vote", "timeout").items():
             last: TraceEvent | None = None
             for event in life:
                 if event["event"] != "lock":

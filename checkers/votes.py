@@ -29,8 +29,7 @@ class Votes(Judge):
     Anomalies: double-vote (one kind, one view, two blocks), contradicting-votes (a normal vote against the own
     optimistic one), normal-and-fallback, vote-after-timeout (optimistic in v after a time-out of v-1 or later; normal,
     fallback or commit in v after one of v or later), uncertified-commit-vote (for a block that no honest node saw
-    certified in that view), honest-accused. Replicas that lost their disk are left out; what was recorded before a loss
-    of power binds only until then. Examined: votes.
+    certified in that view), honest-accused. Replicas that lost their disk are left out. Examined: votes.
     """
 
     property: ClassVar[str] = "votes"
@@ -39,7 +38,7 @@ class Votes(Judge):
         anomalies: list[Anomaly] = []
         examined = 0
         good = {(event["view"], event["block"]) for event in certified(index).valid if event["kind"] != COMMIT}
-        for node, life in lives(index, "vote", "timeout"):
+        for node, life in lives(index, "vote", "timeout").items():
             if node not in index.info.tribe:
                 continue
             book = _Book()

@@ -15,6 +15,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 import harness
+from harness.trial import Trial
 
 Function: TypeAlias = Callable[..., Any]
 Wrap: TypeAlias = Callable[[Function], Function]
@@ -65,6 +67,15 @@ class Use(msgspec.Struct):
     target: str
     calls: int = 0
     differed: int | None = None  # None: not a predicate
+
+
+def kills(mutant: Mutant, result: Trial) -> tuple[tuple[str, str], ...]:
+    """(property, anomaly kind) of the violations in a trial that count as catching the mutant."""
+    return tuple(
+        (name, kind)
+        for name, kind in result.anomalies()
+        if name in mutant.properties and (not mutant.kinds or kind in mutant.kinds)
+    )
 
 
 # ---------------------------------------------------------------- finding
@@ -112,6 +123,8 @@ def applied(mutant: Mutant, must_run: bool = True) -> Iterator[tuple[Use, ...]]:
         raise MutantError(f"mutant {mutant.id} has no patch: it changes nothing")
     uses = tuple(Use(patch.target, differed=0 if patch.predicate else None) for patch in mutant.patches)
     with ExitStack() as stack:
+        _forget()
+        stack.callback(_forget)
         for patch, use in zip(mutant.patches, uses, strict=True):
             stack.enter_context(_patched(mutant, patch, use))
         yield uses
@@ -140,6 +153,15 @@ def _patched(mutant: Mutant, patch: Patch, use: Use) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, present)
+
+
+def _forget() -> None:
+    """Empty the caches of the cores' modules: what they hold was made by other code than is in force now."""
+    for name, module in tuple(sys.modules.items()):
+        if name.partition(".")[0] == "nodes":
+            for value in tuple(vars(module).values()):
+                if callable(getattr(value, "cache_clear", None)):
+                    value.cache_clear()
 
 
 def _counted(original: Function, mutated: Function, use: Use) -> Function:
