@@ -64,7 +64,16 @@ def parse_steps(value: Any) -> tuple[Step, ...]:
     """The `steps` parameter. Raises ValueError naming the step and what is wrong with it."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError(f"steps = {value!r}: a list of steps, each a table with `do` and `to`")
-    return tuple(_step(number, raw) for number, raw in enumerate(value, 1))
+    steps = tuple(_step(number, raw) for number, raw in enumerate(value, 1))
+    names: set[str] = set()
+    for number, step in enumerate(steps, 1):
+        for name in filter(None, (step.on, step.block, step.lock)):
+            if name not in names and not (name.startswith("@") and name[1:].isdigit()):
+                raise ValueError(
+                    f'step {number}: no earlier step names a block {name!r}; write "@38" for that of view 38'
+                )
+        names.add(step.name)
+    return steps
 
 
 def parse_mute(value: Any) -> tuple[Mute, ...]:
