@@ -48,14 +48,15 @@ class Patch(msgspec.Struct, frozen=True):
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One broken rule. `kinds` empty: any anomaly of one of the `properties` counts as a kill."""
+    """One broken rule. A violation of any of the `properties` kills it, if it is of one of the `kinds` (empty: any);
+    the witness must break the first of them."""
 
     id: str
     group: str  # MM: protocol.md 1.13; A, B, C ...: teeth.md section 2
     rule: str  # where the broken rule is written
     breaks: str  # what is different, in one line
     patches: tuple[Patch, ...]
-    properties: tuple[str, ...]  # one of them must fail
+    properties: tuple[str, ...]
     kinds: tuple[str, ...] = ()
     witness: str = ""  # scenario under harness/scenarios/witnesses/ that kills it
     budget: int = 1000  # random runs within which a search should find it

@@ -16,7 +16,8 @@ from nodes.moonshot.state import Replica
 
 RULES = "nodes.moonshot.rules:"
 CORE = "nodes.moonshot.core:MoonshotCore."
-UNIQUE = ("two-certificates", "fork", "diverged", "invalid-certificate")
+UNIQUE = ("two-certificates", "fork", "invalid-certificate")
+UNIQUE_OR_VOTE = (*UNIQUE, "double-vote", "contradicting-votes", "normal-and-fallback", "vote-after-timeout")
 
 
 def rule(name: str, replacement: Function) -> Patch:
@@ -144,7 +145,7 @@ def count_messages(original: Function) -> Function:
 MUTANTS = (
     Mutant(
         "MM1", "MM", "1.4 onOPT", "an optimistic vote in v after a time-out of v-1",
-        (rule("may_vote_optimistic", optimistic_after_timeout),), ("fork",), UNIQUE, "mm1",
+        (rule("may_vote_optimistic", optimistic_after_timeout),), ("fork", "votes"), UNIQUE_OR_VOTE, "mm1",
     ),
     Mutant(
         "MM2", "MM", "1.2 VOTE", "votes of all kinds are added up to one quorum",
@@ -152,7 +153,7 @@ MUTANTS = (
     ),
     Mutant(
         "MM3", "MM", "1.4 onNRM", "a normal vote may contradict the own optimistic vote",
-        (rule("may_vote_normal", normal_against_optimistic),), ("fork",), UNIQUE, "mm3",
+        (rule("may_vote_normal", normal_against_optimistic),), ("fork", "votes"), UNIQUE_OR_VOTE, "mm3",
     ),
     Mutant(
         "MM4", "MM", "1.4 onFBK", "a fallback vote in a view with an own normal vote",
@@ -161,16 +162,16 @@ MUTANTS = (
             Patch("nodes.moonshot.proposals:ProposalBook.add", keep_both),
             Patch("nodes.moonshot.proposals:ProposalBook.candidates", offer_both),
         ),
-        ("fork",), UNIQUE, "mm4",
+        ("fork", "votes"), UNIQUE_OR_VOTE, "mm4",
     ),
     Mutant(
         "MM5", "MM", "1.4 onFBK", "a fallback block may extend any block, not the highest of its certificate",
         (rule("fallback_fits", lambda block, certificate: certificate.view == block.view - 1),),
-        ("fork", "prefix"), (), "mm5",
+        ("fork", "ancestry", "timeouts"), (), "mm5",
     ),
     Mutant(
         "MM6", "MM", "1.4 tryCommit", "a certified child commits its parent across a gap of views",
-        (rule("two_chain", lambda parent_view, child_view: child_view > parent_view),), ("fork", "prefix"), (), "mm6",
+        (rule("two_chain", lambda parent_view, child_view: child_view > parent_view),), ("fork", "ancestry"), (), "mm6",
     ),
     Mutant(
         "MM7", "MM", "1.4 direct pre-commit", "a commit vote for a view that was timed out",
@@ -184,11 +185,11 @@ MUTANTS = (
                 ),
             ),
         ),
-        ("fork", "prefix"), (), "mm7",
+        ("ancestry", "fork", "votes"), (), "mm7",
     ),
     Mutant(
         "MM8", "MM", "1.3 DURABLE", "votes and time-outs are forgotten on a restart",
-        (Patch("nodes.moonshot.state:Replica.recover", forgetful),), ("fork",), UNIQUE, "mm8",
+        (Patch("nodes.moonshot.state:Replica.recover", forgetful),), ("fork", "votes"), UNIQUE_OR_VOTE, "mm8",
     ),
     Mutant(
         "MM9", "MM", "0 (4), 1.4 onQC", "certificates inside proposals and timeouts are believed unverified",
