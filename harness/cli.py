@@ -19,7 +19,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import commands, judging, listing, screen, shipped, suite
+from harness import command_replay, commands, judging, listing, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.console import (
@@ -107,6 +107,8 @@ def run(
         plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
         for note in judged.notes:
             plain(f"note: {note}")
+        if judged.digest:
+            plain(f"digest: {judged.digest} (moonquake replay {judged.directory})")
         plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
     return exit_code(judged.expected)
 
@@ -208,6 +210,9 @@ def export(
     for line in to_edn(path):
         sys.stdout.write(line + "\n")
     return Exit.AS_EXPECTED
+
+
+app.command()(command_replay.replay)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -89,7 +89,10 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _again(run: Run) -> str:
     info = run.info
-    return f"moonquake run {info.name} --backend {info.backend} --seed {info.seed}\nmoonquake check {run.directory}"
+    commands = [f"run {info.name} --backend {info.backend} --seed {info.seed}", f"check {run.directory}"]
+    if info.backend == "sim":
+        commands.append(f"replay {run.directory}")
+    return "\n".join(f"moonquake {command}" for command in commands)
 
 
 def _count(things: Sequence[Any], noun: str) -> str:
