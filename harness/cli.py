@@ -19,7 +19,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import command_replay, commands, judging, listing, screen, shipped, suite
+from harness import command_replay, command_shrink, commands, judging, listing, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.console import (
@@ -213,6 +213,7 @@ def export(
 
 
 app.command()(command_replay.replay)
+app.command()(command_shrink.shrink)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

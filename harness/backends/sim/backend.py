@@ -10,6 +10,7 @@ from harness.backends.port import ClusterSpec
 from harness.backends.sim.cluster import CAPABILITIES, SimCluster
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.loop import VirtualLoop
+from harness.backends.sim.tape import Tape
 
 
 class SimBackend:
@@ -18,6 +19,10 @@ class SimBackend:
     name = "sim"
     capabilities = CAPABILITIES
     scheme = "ideal"
+
+    def __init__(self, tape: Tape | None = None) -> None:
+        """`tape` records what travels in the clusters that are brought up."""
+        self._tape = tape
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """A loop on a virtual clock that stands at zero."""
@@ -33,5 +38,7 @@ class SimBackend:
         if not isinstance(loop, VirtualLoop):
             raise RuntimeError("the simulator needs its own event loop: use SimBackend.new_loop()")
         cluster = SimCluster(spec, loop.kernel)
+        if self._tape is not None:
+            self._tape.attach(cluster)
         cluster.bring_up()
         yield cluster
