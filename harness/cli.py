@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 SIGINT_EXIT = 130
+COMMANDS = {
+    "replay": "harness.command_replay",
+    "shrink": "harness.command_shrink",
+}
 
 
 @app.command()
@@ -111,6 +116,8 @@ def run(
         plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
         for note in judged.notes:
             plain(f"note: {note}")
+        if judged.digest:
+            plain(f"digest: {judged.digest} (moonquake replay {judged.directory})")
         plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
     return exit_code(judged.expected)
 
@@ -220,6 +227,20 @@ def export(
     return Exit.AS_EXPECTED
 
 
+def _register(words: Sequence[str]) -> None:
+    """Have the commands that live in modules of their own: the one that is called, or all if it is none of them.
+
+    They bring the simulator and its libraries along, which `check` and `list` need not wait for.
+    """
+    called = [name for name in COMMANDS if name in words[:1]]
+    plain = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    if not called and not plain & set(words[:1]):
+        called = list(COMMANDS)
+    for name in called:
+        if name not in plain:
+            app.command(name)(getattr(import_module(COMMANDS[name]), name))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and ends the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -243,6 +264,7 @@ def _guarded(words: list[str]) -> tuple[int, str]:
     standard_output.set(sys.stdout)
     try:
         with aside:
+            _register(words)
             result = typer.main.get_command(app).main(words, prog_name="moonquake", standalone_mode=False)
         if result == SIGINT_EXIT:  # the parser's own answer to Ctrl-C outside a run
             raise KeyboardInterrupt
