@@ -10,6 +10,7 @@ from harness.outcome import Exit
 from results.verdict import Status, Verdict
 
 RECEIPTS = "receipts"
+ON_REQUEST = frozenset({"linearizable"})  # no shipped workload makes what they judge: judged where they are named
 _WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
 # No adversary, however strong, makes honest nodes do this: a defect of theirs, never the violation that was meant.
 NEVER = frozenset((
@@ -49,7 +50,8 @@ def exit_code(expected: bool | None) -> Exit:
 
 
 def names_to_judge(include: Sequence[str], expect: dict[str, Any], registered: Sequence[str]) -> list[str]:
-    """Which checkers judge a run: the included ones (all, if none are named), those that the expectation needs, and
-    always the one that asks whether what was declared did bite."""
-    names = [*(include or registered), RECEIPTS, *expect.get("violate", ()), *expect.get("hold", ())]
+    """Which checkers judge a run: the included ones (all but ON_REQUEST, if none are named), those that the expectation
+    needs, and always the one that asks whether what was declared did bite."""
+    usual = [name for name in registered if name not in ON_REQUEST]
+    names = [*(include or usual), RECEIPTS, *expect.get("violate", ()), *expect.get("hold", ())]
     return list(dict.fromkeys(names))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from nodes.remember import RememberingVerifier
+
 SEED_BYTES = 32
 
 
@@ -39,38 +41,32 @@ class IdealSigner:
         return _signature(self._seed, statement)
 
 
-class IdealVerifier:
+class _Referee:
+    """Recomputes signatures. Anything that is not bytes is no signature, no key and no statement."""
+
+    def __init__(self, seeds: Iterable[bytes]) -> None:
+        self._seeds = {_public(seed): seed for seed in seeds}
+
+    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        seed = self._seeds.get(public_key)
+        return seed is not None and signature == _signature(seed, statement)
+
+
+class IdealVerifier(RememberingVerifier):
     """The referee: nodes.crypto.Verifier that knows the seed of every key of the cluster, wallets included.
 
-    One instance serves all nodes, so that a signature is computed once and not once a node: good ones are remembered
-    by the signature, with the key and the statement that it belongs to. Memory is bounded: two generations of `limit`
-    entries, the older one is forgotten.
+    One instance serves all nodes, so that a signature is computed once and not once a node (nodes/remember.py).
     """
 
-    def __init__(self, seeds: Iterable[bytes], limit: int = 100_000) -> None:
-        self._seeds = {_public(seed): seed for seed in seeds}
-        self._limit = limit
-        self._young: dict[bytes, tuple[bytes, bytes]] = {}
-        self._old: dict[bytes, tuple[bytes, bytes]] = {}
+    def __init__(self, seeds: Iterable[bytes], limit: int = 50_000) -> None:
+        super().__init__(_Referee(seeds), limit)
 
     def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
         """Is this the one signature that the key's seed gives for the statement? Never raises, whatever it is given."""
         try:
-            known = self._young.get(signature)
+            known = self._young.get(signature)  # first: nearly every question is a repeat
             if known is not None and known[1] == statement and known[0] == public_key:
                 return True
-            return self._examine(public_key, statement, signature)
+            return super().verify(public_key, statement, signature)
         except (TypeError, ValueError):  # not bytes
             return False
-
-    def _examine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
-        known = self._old.get(signature)
-        if known is None or known != (public_key, statement):
-            seed = self._seeds.get(public_key)
-            if seed is None or signature != _signature(seed, statement):
-                return False
-            known = (public_key, statement)
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
-        self._young[signature] = known
-        return True

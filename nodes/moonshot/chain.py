@@ -26,6 +26,7 @@ class Chain:
     def __init__(self, domain: Domain) -> None:
         genesis = genesis_block(domain)
         self.head = block_hash(genesis)
+        self.head_view = 0
         self._finalised: list[bytes] = [self.head]  # by height
         self._bodies: dict[bytes, Block] = {self.head: genesis}
         self._children: dict[bytes, list[bytes]] = {}  # of blocks not below the head
@@ -35,10 +36,6 @@ class Chain:
     @property
     def height(self) -> int:
         return len(self._finalised) - 1
-
-    @property
-    def head_view(self) -> int:
-        return self._bodies[self.head].view
 
     def get(self, block: bytes) -> Block | None:
         return self._bodies.get(block)
@@ -64,6 +61,11 @@ class Chain:
             block = self._bodies.get(block.parent)
         return False
 
+    def connected(self, block: bytes) -> bool:
+        """Is `block` the finalised head or, as nearly always, a child of it that is held here?"""
+        body = self._bodies.get(block)
+        return body is not None and (block == self.head or (body.parent == self.head and body.view > self.head_view))
+
     def path(self, block: bytes) -> Path:
         """The path from the finalised head to `block`; empty if it is the head."""
         blocks: list[Block] = []
@@ -86,7 +88,7 @@ class Chain:
         self._finalised.append(identity)
         self._bodies[identity] = block
         self._open.pop(identity, None)
-        self.head = identity
+        self.head, self.head_view = identity, block.view
 
     def trim(self) -> None:
         """Drop the branches that can no longer matter: bodies at or below the head's view that are not final."""

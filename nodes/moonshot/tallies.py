@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from nodes.committee import Committee
 from nodes.crypto import Verifier, assemble, bitmap_of
 from nodes.messages import NodeId, Timeout, TimeoutCertificate
+from nodes.moonshot.window import ByView
 
 CHOICES = 2  # blocks that one voter may name per view and kind before it is ignored; two are evidence enough
 
 
-class Ballot(msgspec.Struct):
-    """One signature in a tally; `valid` once it has been verified."""
+class Ballots:
+    """The signatures for one block by voter, and which of them have been verified."""
 
-    signature: bytes
-    valid: bool
+    __slots__ = ("signatures", "valid")
+
+    def __init__(self) -> None:
+        self.signatures: dict[NodeId, bytes] = {}
+        self.valid: set[NodeId] = set()
 
 
 class VoteTally:
@@ -28,10 +30,12 @@ class VoteTally:
     """
 
     def __init__(self, committee: Committee, verifier: Verifier, statement: Callable[[int, bytes], bytes]) -> None:
-        self._committee = committee
+        self._tribe = committee.tribe
+        self._keys = committee.keys
+        self._quorum = committee.quorum
         self._verifier = verifier
         self._statement = statement
-        self._views: dict[int, dict[bytes, dict[NodeId, Ballot]]] = {}
+        self._views: ByView[dict[bytes, Ballots]] = ByView()
         self.evicted: list[NodeId] = []  # voters of bad signatures since the caller last cleared it
 
     def add(self, view: int, block: bytes, voter: NodeId, signature: bytes, direct: bool) -> bool:
@@ -40,48 +44,46 @@ class VoteTally:
         A relayed vote, or one that disputes a place already taken, is verified at once, so that nobody can occupy
         another voter's place with rubbish.
         """
-        blocks = self._views.setdefault(view, {})
+        blocks = self._views.get(view)
+        if blocks is None:
+            blocks = self._views[view] = {}
         ballots = blocks.get(block)
         if ballots is None:
-            if sum(voter in other for other in blocks.values()) >= CHOICES:
+            if blocks and sum(voter in other.signatures for other in blocks.values()) >= CHOICES:
                 return False
-            ballots = {}
-        elif (known := ballots.get(voter)) is not None and (known.valid or known.signature == signature):
-            return False
-        valid = False
-        if not direct or voter in ballots:
-            if not self._verify(voter, self._statement(view, block), signature):
+            ballots = Ballots()
+        signatures = ballots.signatures
+        if not direct or voter in signatures:
+            if voter in signatures and (voter in ballots.valid or signatures[voter] == signature):
+                return False
+            if not self._verifier.verify(self._keys[voter], self._statement(view, block), signature):
                 self.evicted.append(voter)
                 return False
-            valid = True
-        ballots[voter] = Ballot(signature, valid)
-        blocks[block] = ballots
-        return len(ballots) >= self._committee.quorum
+            ballots.valid.add(voter)
+        signatures[voter] = signature
+        if len(signatures) == 1:
+            blocks[block] = ballots
+        return len(signatures) >= self._quorum
 
     def quorum(self, view: int, block: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
         """(bitmap, signatures) of Q verified votes, or None."""
-        ballots = self._views.get(view, {}).get(block, {})
-        if len(ballots) < self._committee.quorum:
+        ballots = self._views.get(view, {}).get(block)
+        if ballots is None or len(ballots.signatures) < self._quorum:
             return None
+        signatures, valid, keys, verify = ballots.signatures, ballots.valid, self._keys, self._verifier.verify
         statement = self._statement(view, block)
-        for voter in [v for v, ballot in ballots.items() if not ballot.valid]:
-            if self._verify(voter, statement, ballots[voter].signature):
-                ballots[voter].valid = True
-            else:
-                del ballots[voter]
-                self.evicted.append(voter)
-        if len(ballots) < self._committee.quorum:
+        bad = [v for v, signed in signatures.items() if v not in valid and not verify(keys[v], statement, signed)]
+        for voter in bad:
+            del signatures[voter]
+        self.evicted += bad
+        valid.update(signatures)
+        if len(signatures) < self._quorum:
             return None
-        signatures = {voter: ballot.signature for voter, ballot in ballots.items()}
-        return assemble(self._committee.tribe, signatures, self._committee.quorum)
+        return assemble(self._tribe, signatures, self._quorum)
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._views if v < below]:
-            del self._views[view]
-
-    def _verify(self, voter: NodeId, statement: bytes, signature: bytes) -> bool:
-        return self._verifier.verify(self._committee.keys[voter], statement, signature)
+        self._views.prune(below)
 
 
 class TimeoutTally:
@@ -89,7 +91,7 @@ class TimeoutTally:
 
     def __init__(self, committee: Committee) -> None:
         self._committee = committee
-        self._views: dict[int, dict[NodeId, Timeout]] = {}
+        self._views: ByView[dict[NodeId, Timeout]] = ByView()
 
     def known(self, timeout: Timeout) -> bool:
         """Is there nothing to learn from this one?"""
@@ -119,5 +121,4 @@ class TimeoutTally:
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._views if v < below]:
-            del self._views[view]
+        self._views.prune(below)

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from checkers.registry import judge, names
+from harness.expectations import names_to_judge
 from results.verdict import Status
 from tests.golden.story import Record, Story
 from tests.golden.world import World
@@ -87,7 +88,7 @@ STORIES = {name: make() for name, make in BASES.items()}
 
 @pytest.mark.parametrize("base", BASES)
 def test_unspoilt_they_pass(base: str) -> None:
-    for verdict in judge(STORIES[base].run(), names()):
+    for verdict in judge(STORIES[base].run(), names_to_judge([], {}, names())):
         assert verdict.status is Status.PASS, verdict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tests.golden import registers
 from tests.golden.story import Record, Story
 from tests.golden.world import MS as MS
 from tests.golden.world import World, certificate, state_certificate
@@ -28,6 +29,7 @@ READS = {
     "conservation": ("start", "finalise", "available", "body", "execute"),
     "acknowledged": ("start", "finalise", "available", "body", "gateway"),
     "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
+    "linearizable": ("start",),
 }  # what a golden file of each checker holds
 
 
@@ -398,3 +400,17 @@ def no_latency(world: World, story: Story) -> None:
     for proposal in story.events("propose"):
         for node in world.committee.tribe:
             story.add(proposal, event="vote", node=node, time=proposal["time"] + MS)
+
+
+# ---------------------------------------------------------------- linearizable
+def _registers(kind: str, name: str) -> None:
+    def alter(world: World, story: Story) -> None:
+        story.history = registers.history(name)
+
+    plant("linearizable", kind)(alter)
+
+
+_registers("unwritten-read", "bad-unwritten-read")
+_registers("stale-read", "bad-stale-read")
+_registers("impossible-read", "bad-two-readers-disagree")
+_registers("impossible-cas", "bad-cas-twice")

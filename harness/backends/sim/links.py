@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from faults.port import Link, LinkCount, MessageRule, NodeId, RuleCount, Shape
-from harness.backends.sim.draws import MASK, salt, tie_break, unit
-from harness.backends.sim.kernel import Kernel
+from harness.backends.sim.draws import salt, tie_break, unit
+from harness.backends.sim.kernel import Call, Kernel
 from harness.backends.sim.rules import ActiveRule
 from harness.backends.sim.wire import Suspects
 from nodes.messages import Message, encode
@@ -54,6 +54,18 @@ class Inlet:
             return
         self.received[sender] += 1
         self.node.receive(self._links.names[sender], message)  # type: ignore[union-attr]  # set before any traffic
+
+
+class LinkFan:
+    """kernel.Fan: a sender's links to one group while nothing but constant delays is on them."""
+
+    __slots__ = ("calls", "delays", "salts", "sender", "targets")
+
+    def __init__(
+        self, sender: int, targets: Sequence[int], delays: list[int], salts: list[int], calls: list[Call]
+    ) -> None:
+        self.sender, self.targets = sender, targets
+        self.delays, self.salts, self.calls = delays, salts, calls
 
 
 class Links:
@@ -100,6 +112,8 @@ class Links:
         self._rules: dict[int, ActiveRule] = {}
         self._next_rule = 1
         self._plain = [False] * n
+        self._reviewing = False  # another look is on its way
+        self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
 
     # ------------------------------------------------------------ sending
@@ -109,17 +123,26 @@ class Links:
 
     def multicast(self, sender: int, group: str, message: Message) -> None:
         """To every member of the group but the sender."""
-        targets = self._groups[sender][group]
         if not self._plain[sender]:
-            for to in targets:
+            for to in self._groups[sender][group]:
                 self._offer(sender, to, message)
             return
-        now, put = self._kernel.now, self._kernel.scheduler.put
-        delays, ties, counts, inlets = self._delay[sender], self._ties[sender], self._count[sender], self.inlets
-        for to in targets:
-            at = now + delays[to]
+        fan = self._fans[sender].get(group)
+        if fan is None:
+            fan = self._fans[sender][group] = self.fan_of(sender, group)
+        counts = self._count[sender]
+        for to in fan.targets:
             counts[to] += 1
-            put(at, ((ties[to] * (at | 1)) & MASK) >> 32, inlets[to].arrive, sender, message)
+        self._kernel.scheduler.fan_out(self._kernel.now, fan, message)
+
+    def fan_of(self, sender: int, group: str) -> LinkFan:
+        """A sender's links to a group as they are now."""
+        targets = self._groups[sender][group]
+        delays, ties = self._delay[sender], self._ties[sender]
+        return LinkFan(
+            sender, targets, [delays[t] for t in targets], [ties[t] for t in targets],
+            [self.inlets[t].arrive for t in targets],
+        )  # fmt: skip
 
     def _offer(self, sender: int, to: int, message: Message) -> None:
         """One message on one link, whatever is done to it there."""
@@ -300,17 +323,22 @@ class Links:
 
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
+        now = self._kernel.now
         for i in range(self.size):
+            self._fans[i] = {}
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
             easy = easy and not (self._rules or self._egress or i in self._suspects)
-            slowest = max(self._last[i])  # order must be kept behind messages that are still on their way
-            self._plain[i] = easy and slowest <= self._kernel.now
-            if easy and not self._plain[i]:
-                self._kernel.at(slowest, 0, self._review_later)
+            # A stream keeps its order: nothing may overtake slow messages that are still on their way.
+            wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
+            self._plain[i] = easy and wait <= 0
+            if easy and wait > 0 and not self._reviewing:
+                self._reviewing = True
+                self._kernel.at(now + wait, 0, self._review_later)
         for inlet in self.inlets:
             inlet.closed = any(inlet.blocked) or inlet.node is None or not inlet.node.up
 
     def _review_later(self, _: None, __: None) -> None:
+        self._reviewing = False
         self._review()
 
     # ------------------------------------------------------------ counters
