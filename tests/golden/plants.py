@@ -25,7 +25,7 @@ READS = {
     "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
     "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
     "finality-bounds": ("start", "gateway", "propose", "finalise"),
-    "liveness": ("start", "restart", "halt", "propose", "finalise"),
+    "liveness": ("start", "restart", "halt", "propose", "finalise", "execute", "state_certificate"),
     "conservation": ("start", "finalise", "available", "body", "execute"),
     "acknowledged": ("start", "finalise", "available", "body", "gateway"),
     "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
@@ -245,6 +245,12 @@ def unscheduled_restart(world: World, story: Story) -> None:
 def stopped_itself(world: World, story: Story) -> None:
     start = story.events("start", node="n1")[0]
     story.add(start, event="halt", reason="a certificate contradicts my root", time=500 * MS)
+
+
+@plant("liveness", "execution-stalled")
+def clan_falls_silent(world: World, story: Story) -> None:
+    story.drop("state_certificate")
+    bounds(story, liveness_deltas=0.1, retrieve_ms=10)  # bound: 310 ms; block 1 is executed 450 ms before the end
 
 
 # ---------------------------------------------------------------- conservation
