@@ -19,7 +19,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import commands, judging, listing, screen, shipped, suite
+from harness import command_frontier, commands, judging, listing, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.console import (
@@ -139,7 +139,7 @@ def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
 ) -> int:
-    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios."""
+    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
     rows = listing.rows(what)
     _sweep()
     if json:
@@ -208,6 +208,9 @@ def export(
     for line in to_edn(path):
         sys.stdout.write(line + "\n")
     return Exit.AS_EXPECTED
+
+
+app.command()(command_frontier.frontier)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

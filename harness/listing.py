@@ -5,11 +5,12 @@ from __future__ import annotations
 from faults.registry import summary
 from harness import plugins, shipped
 from harness.backends import select
+from harness.frontier_attacks import ATTACKS
 from harness.outcome import UsageError, nearest
 from harness.scenario import TARGETS, load
 from harness.suite import claimed_text
 
-KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios")
+KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers")
 
 
 def rows(what: str) -> dict[str, str]:
@@ -22,6 +23,8 @@ def rows(what: str) -> dict[str, str]:
         return {name: summary(type(select.make(name))) for name in select.CLASSES}
     if what == "scenarios":
         return {name: _scenario(name) for name in shipped.shipped()}
+    if what == "frontiers":
+        return {name: attack.summary for name, attack in ATTACKS.items()}
     return {name: summary(kind) for name, kind in plugins.registered(what).items()}
 
 
