@@ -50,6 +50,7 @@ app = typer.Typer(
 )
 SIGINT_EXIT = 130
 COMMANDS = {
+    "frontier": "harness.command_frontier",
     "replay": "harness.command_replay",
     "shrink": "harness.command_shrink",
 }
@@ -156,7 +157,7 @@ def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
 ) -> int:
-    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios."""
+    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
     rows = listing.rows(what)
     _sweep()
     if json:

@@ -214,6 +214,12 @@ def stopped_itself(world: World, story: Story) -> None:
     story.add(start, event="halt", reason="a certificate contradicts my root", time=500 * MS)
 
 
+@plant("liveness", "execution-stalled")
+def clan_falls_silent(world: World, story: Story) -> None:
+    story.drop("state_certificate")
+    bounds(story, liveness_deltas=0.1, retrieve_ms=10)  # bound: 310 ms; block 1 is executed 450 ms before the end
+
+
 # ---------------------------------------------------------------- conservation
 def _operation(story: Story, kind: str) -> Record:
     return next(op for op in story.history if op["type"] == kind)
