@@ -105,6 +105,7 @@ def run(
     from harness.backends import select
 
     plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
     with screen.live(err) as observer:

@@ -130,11 +130,12 @@ class Links:
         self._dropped = [[0] * n for _ in range(n)]
         self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
-        self._held: dict[tuple[int, int], deque[Message]] = {}
+        self._held: dict[tuple[int, int], deque[tuple[Message, int]]] = {}  # with their numbers, if they are watched
         self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         self._rules: dict[int, ActiveRule] = {}
         self._watches: dict[int, LinkWatch] = {}
         self._next_number = 1  # of rules and watches
+        self._landing = 0  # number on its link of the message that arrives now, if it is watched
         self._plain = [False] * n
         self._reviewing = False  # another look is on its way
         self.lanes: Lanes | None = None
@@ -204,7 +205,7 @@ class Links:
         if at < 0:
             return
         for extra in delays:  # copies travel with the original, so that they move no draw of the link's
-            self._put(sender, to, message, at + extra)
+            self._put(sender, to, message, at + extra, number if self._watches else 0)
         for watch in self._watches.values():
             watch.sent((sender, to), message, number, at)
 
@@ -243,12 +244,23 @@ class Links:
             self._free[sender][to] = at
         return at
 
-    def _put(self, sender: int, to: int, message: Message, at: int) -> None:
+    def _put(self, sender: int, to: int, message: Message, at: int, number: int = 0) -> None:
         tie = tie_break(self._ties[sender][to], at)
-        if sender in self._suspects:
+        if number:
+            self._kernel.at(at, tie, self._land, (sender, to, number), message)
+        elif sender in self._suspects:
             self._kernel.at(at, tie, self._examine, (sender, to), message)
         else:
             self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
+
+    def _land(self, key: tuple[int, int, int], message: Message) -> None:
+        """A watched message arrives: as any other, and its number is known."""
+        sender, to, self._landing = key
+        if sender in self._suspects:
+            self._examine((sender, to), message)
+        else:
+            self.inlets[to].arrive(sender, message)
+        self._landing = 0
 
     def _examine(self, link: tuple[int, int], message: Message) -> None:
         """A corrupted sender's message passes the receiver's decoder first, as on a wire."""
@@ -279,12 +291,12 @@ class Links:
         cut = inlet.blocked[sender] > 0
         if not cut and node is not None and node.up and (sender, to) not in self._resuming:
             for watch in self._watches.values():
-                watch.arrived((sender, to), message, self._kernel.now)
+                watch.arrived((sender, to), self._landing, self._kernel.now)
             return False
         self._dropped[sender][to] += cut
         if self._stream:
             held = self._held.setdefault((sender, to), deque(maxlen=MAX_HELD))
-            held.append(message)
+            held.append((message, self._landing))
         return True
 
     def cut(self, links: Iterable[Link]) -> None:
@@ -328,8 +340,10 @@ class Links:
         del self._resuming[link]
         inlet.resuming -= 1
         if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
-            for message in self._held.pop(link, ()):
+            for message, number in self._held.pop(link, ()):
+                self._landing = number
                 inlet.arrive(link[0], message)
+            self._landing = 0
         self._review_inlet(inlet)
         self._review_lanes()
 
