@@ -28,20 +28,25 @@ def create(root: Path, scenario: str, seed: int, started: str) -> Path:
         raise MachineError(
             f"{root.absolute()}: its name is not UTF-8, so the nodes cannot be told of it; choose another with --runs"
         ) from error
+    directory = fresh(root / scenario, f"{started}-{seed}")
+    _point(root / "latest", directory)
+    return directory
+
+
+def fresh(parent: Path, name: str) -> Path:
+    """A new directory `parent/name`, or `name-1`, `name-2`... if that is there. Raises MachineError."""
     attempt = 0
     while True:
-        directory = (root / scenario / (f"{started}-{seed}" + (f"-{attempt}" if attempt else ""))).absolute()
+        directory = (parent / (name + (f"-{attempt}" if attempt else ""))).absolute()
         try:
             directory.mkdir(parents=True)
-            break
+            return directory
         except FileExistsError:
             attempt += 1
         except OSError as error:
             raise MachineError(
                 f"{directory}: cannot be created: {error.strerror}; choose another place with --runs DIR"
             ) from error
-    _point(root / "latest", directory)
-    return directory
 
 
 def _point(link: Path, directory: Path) -> None:

@@ -13,7 +13,6 @@ import msgspec
 
 from checkers import registry
 from harness.backends.sim.backend import SimBackend
-from harness.backends.sim.tape import Tape
 from harness.expectations import as_expected
 from harness.keep import MemoryKeep, MemoryRun
 from harness.plan import resolve
@@ -48,15 +47,16 @@ class Trial(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(found))
 
 
-def trial(scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, tape: Tape | None = None) -> Trial:
-    """Run the scenario once in the simulator and judge it (by default by the checkers that it names). `tape` records
-    what travels.
+def trial(
+    scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, backend: SimBackend | None = None
+) -> Trial:
+    """Run the scenario once in the simulator and judge it (by default by the checkers that it names).
 
     Raises ScenarioError for a scenario that makes no sense, UnsupportedError for one the simulator cannot carry out.
     """
     plan = resolve(scenario, seed, SimBackend.scheme)
     keep = MemoryKeep()
-    runner = Runner(plan, SimBackend(tape), Path("memory"), keep=keep, quiet_signals=True)
+    runner = Runner(plan, backend or SimBackend(), Path("memory"), keep=keep, quiet_signals=True)
     runner.run()
     run = MemoryRun(runner.info, keep)
     verdicts = tuple(registry.judge(run, plan.checkers if checkers is None else checkers))

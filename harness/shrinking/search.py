@@ -15,6 +15,7 @@ import msgspec
 
 from faults.port import UnsupportedError
 from harness.backends.port import MachineError
+from harness.backends.sim.backend import SimBackend
 from harness.backends.sim.loop import DeadlockError
 from harness.backends.sim.tape import Tape
 from harness.genesis import random_of
@@ -33,7 +34,7 @@ class Judge(Protocol):
     """Runs and judges a scenario (harness.trial.trial, or something that stands in for it)."""
 
     def __call__(
-        self, scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, tape: Tape | None = None
+        self, scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, backend: SimBackend | None = None
     ) -> Trial: ...
 
 
@@ -174,7 +175,7 @@ class Search:
 
     def confirm(self, scenario: Scenario, tape: Tape | None = None) -> None:
         """Run the smallest scenario once more, as it was written down. Raises RuntimeError if that is another run."""
-        done = self.judge(scenario, self.seed, tape=tape)
+        done = self.judge(scenario, self.seed, backend=SimBackend(tape=tape))
         if done.digest != self.trial.digest or not self._alike(done):
             raise RuntimeError(
                 f"the shrunk scenario, as written, does not run as the search saw it: digest {done.digest}, not"

@@ -30,7 +30,7 @@ def render(run: Run) -> str:
     info = run.info
     mood, word = _outcome(run)
     every = [(verdict, anomaly) for verdict in run.verdicts for anomaly in verdict.anomalies]
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("page.html"))
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(asset("page.html"))
     return template.render(
         info=info,
         mood=mood,
@@ -56,13 +56,14 @@ def render(run: Run) -> str:
         parameters=", ".join(f"{k} = {info.parameters[k]}" for k in _PARAMETERS_SHOWN if k in info.parameters),
         command=_again(run),
         versions=", ".join(f"{k} {v}" for k, v in {**info.versions, **info.machine}.items()),
-        style=Markup(_asset("style.css")),
-        script=Markup(_asset("paint.js")),
+        style=Markup(asset("style.css")),
+        script=Markup(asset("paint.js")),
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of this package."""
     return files("results.report").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -161,9 +162,14 @@ def _charts(run: Run) -> list[dict[str, Any]]:
         ("throughput", "Throughput", "Completed client operations a second, by outcome.", charts.throughput(run)),
     ]
     return [
-        {"name": name, "title": title, "note": note, "data": Markup(figure.to_json().replace("<", "\\u003c"))}
+        {"name": name, "title": title, "note": note, "data": embedded(figure)}
         for name, title, note, figure in described
     ]
+
+
+def embedded(figure: go.Figure) -> Markup:
+    """A figure as JSON that is safe inside a script element."""
+    return Markup(figure.to_json().replace("<", "\\u003c"))
 
 
 def _latency_note(run: Run) -> str:
