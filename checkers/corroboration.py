@@ -165,6 +165,7 @@ def _two_batches(index: Index, fault: FaultInfo, window: Window) -> str:
 
 _FAULTS: dict[str, tuple[Test, ...]] = {
     "crash": (_silent, _came_back),
+    "power-loss": (_silent, _came_back),
     "disk-loss": (_silent, _came_back, _forgot),
     "pause": (_silent,),
     "partition": (_cut,),

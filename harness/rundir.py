@@ -69,10 +69,20 @@ def write_verdicts(directory: Path, verdicts: list[Verdict]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document through a temporary file. Raises MachineError when the disk refuses."""
+    """Write a JSON document, whole or not at all. Raises MachineError when the disk refuses."""
+    _write(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all. Raises MachineError when the disk refuses."""
+    _write(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Through a temporary file."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
