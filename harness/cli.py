@@ -19,7 +19,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import commands, judging, listing, screen, shipped, suite
+from harness import command_search, commands, judging, listing, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.console import (
@@ -208,6 +208,9 @@ def export(
     for line in to_edn(path):
         sys.stdout.write(line + "\n")
     return Exit.AS_EXPECTED
+
+
+app.command()(command_search.search)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

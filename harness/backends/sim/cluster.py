@@ -138,17 +138,20 @@ class SimCluster:
         return self.links.remove_rule(number)
 
     async def rtt_ms(self, link: Link) -> float | None:
-        """The round trip of a packet that is sent for this; None when it does not come back in time."""
-        back = asyncio.get_running_loop().create_future()
+        """The round trip of a packet that is sent for this; None when it is lost or does not come back in time."""
+        back: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         begin = self.kernel.now
 
-        def returned() -> None:
+        def ended(arrived: bool) -> None:
             if not back.done():
-                back.set_result(None)
+                back.set_result(arrived)
 
-        self.links.probe(link, lambda: self.links.probe((link[1], link[0]), returned))
+        def lost() -> None:
+            ended(False)
+
+        self.links.probe(link, lambda: self.links.probe((link[1], link[0]), lambda: ended(True), lost), lost)
         await asyncio.wait([back], timeout=PROBE_S)
-        return (self.kernel.now - begin) / 1e6 if back.done() else None
+        return (self.kernel.now - begin) / 1e6 if back.done() and back.result() else None
 
     # ------------------------------------------------------------ processes
     async def kill(self, node: NodeId) -> None:

@@ -97,9 +97,13 @@ class Links:
         self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
         self._held: dict[tuple[int, int], deque[Message]] = {}
+        # What is on its way on links with an extra shape, by number: a heal takes the shape off it too.
+        self._under_way: dict[tuple[int, int], dict[int, tuple[int, Message]]] = {}
+        self._tokens = 0
         self._rules: dict[int, ActiveRule] = {}
         self._next_rule = 1
         self._plain = [False] * n
+        self._next_review = 0  # when the links will be looked at again; 0: no such date
         self._review()
 
     # ------------------------------------------------------------ sending
@@ -178,10 +182,25 @@ class Links:
 
     def _put(self, sender: int, to: int, message: Message, at: int) -> None:
         tie = tie_break(self._ties[sender][to], at)
-        if sender in self._suspects:
+        shaped = self._under_way.get((sender, to))
+        if shaped is not None:
+            self._tokens += 1
+            shaped[self._tokens] = (at, message)
+            self._kernel.at(at, tie, self._due, (sender, to), self._tokens)
+        elif sender in self._suspects:
             self._kernel.at(at, tie, self._examine, (sender, to), message)
         else:
             self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
+
+    def _due(self, link: tuple[int, int], token: int) -> None:
+        """The moment of a message on a shaped link, unless it went on faster when the shape was taken off."""
+        found = self._under_way.get(link, {}).pop(token, None)
+        if found is None:
+            return
+        if link[0] in self._suspects:
+            self._examine(link, found[1])
+        else:
+            self.inlets[link[1]].arrive(link[0], found[1])
 
     def _examine(self, link: tuple[int, int], message: Message) -> None:
         """A corrupted sender's message passes the receiver's decoder first, as on a wire."""
@@ -191,18 +210,22 @@ class Links:
         else:
             self._suspects.refuse(link[1], self.names[link[0]], fault)
 
-    def probe(self, link: Link, arrived: Callable[[], None]) -> None:
-        """Send an empty packet over the link, as it is now; `arrived` is called at the other end, if it gets there."""
+    def probe(self, link: Link, arrived: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Send an empty packet over the link, as it is now; `arrived` is called at the other end, `lost` if it does not
+        get there."""
         i, j = self.index[link[0]], self.index[link[1]]
         self._count[i][j] += 1
         at = self._arrival(i, j, None, 8 * self._count[i][j])
-        if at >= 0:
-            self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), arrived)
+        if at < 0:
+            lost()
+        else:
+            self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), (arrived, lost))
 
-    def _probed(self, link: tuple[int, int], arrived: Callable[[], None]) -> None:
+    def _probed(self, link: tuple[int, int], calls: tuple[Callable[[], None], Callable[[], None]]) -> None:
         inlet = self.inlets[link[1]]
-        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
-            arrived()
+        arrived, lost = calls
+        free = not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up
+        (arrived if free else lost)()
 
     # ------------------------------------------------------------ obstacles
     def stopped(self, sender: int, to: int, message: Message) -> bool:
@@ -273,11 +296,19 @@ class Links:
 
     # ------------------------------------------------------------ shapes and rules
     def reshape(self, link: Link, extra: Shape | None) -> None:
-        """Put `extra` on top of the base shape, or nothing."""
+        """Put `extra` on top of the base shape, or nothing: then what is still on its way goes on as if it were sent now,
+        or arrives as it would have, if that is earlier."""
         i, j = self.index[link[0]], self.index[link[1]]
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else on_top(base, extra)
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
+        if extra is None:
+            at = self._kernel.now + self._delay[i][j]
+            self._last[i][j], self._free[i][j] = min(self._last[i][j], at), min(self._free[i][j], self._kernel.now)
+            for due, message in self._under_way.pop((i, j), {}).values():
+                self._put(i, j, message, min(due, at))
+        else:
+            self._under_way.setdefault((i, j), {})
         self._review()
 
     def add_rule(self, rule: MessageRule) -> int:
@@ -300,17 +331,23 @@ class Links:
 
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
+        now, again = self._kernel.now, 0
         for i in range(self.size):
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
             easy = easy and not (self._rules or self._egress or i in self._suspects)
-            slowest = max(self._last[i])  # order must be kept behind messages that are still on their way
-            self._plain[i] = easy and slowest <= self._kernel.now
-            if easy and not self._plain[i]:
-                self._kernel.at(slowest, 0, self._review_later)
+            # Order must be kept behind messages that are still on their way and arrive later than a new one would.
+            free = max(last - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
+            self._plain[i] = easy and free <= now
+            if easy and free > now:
+                again = max(again, free)
+        if again > now and not self._next_review > now:
+            self._next_review = again
+            self._kernel.at(again, 0, self._review_later)
         for inlet in self.inlets:
             inlet.closed = any(inlet.blocked) or inlet.node is None or not inlet.node.up
 
     def _review_later(self, _: None, __: None) -> None:
+        self._next_review = 0
         self._review()
 
     # ------------------------------------------------------------ counters
