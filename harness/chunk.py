@@ -77,7 +77,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def prepare_worker() -> None:
-    """In a worker process: leave Ctrl-C to the campaign, and collect garbage less often (runs make no cycles worth it)."""
+    """In a worker process: leave Ctrl-C to the campaign, and collect garbage seldom (a run leaves few cycles)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)

@@ -1,4 +1,4 @@
-"""`moonquake search`: random schedules by the thousand, in the simulator and judged, for the one that breaks a promise."""
+"""`moonquake search`: random schedules, simulated and judged by the thousand, for the one that breaks a promise."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ def goals(events: Iterable[TraceEvent]) -> list[str]:
     voted: dict[int, str] = {}
     for event in events:
         kind = event["event"]
-        if kind == "vote" and event["kind"] != "commit":
-            if voted.setdefault(event["view"], event["block"]) != event["block"]:
-                reached.add(EQUIVOCATION)
+        block_vote = kind == "vote" and event["kind"] != "commit"
+        if block_vote and voted.setdefault(event["view"], event["block"]) != event["block"]:
+            reached.add(EQUIVOCATION)
         for goal, test in tuple(left.get(kind, ())):
             if test(event):
                 reached.add(goal)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, TypeAlias
 
+from faults.search.byzzfuzz import byzzfuzz
 from faults.search.swarm import swarm
+from faults.search.twins import twins
 from harness.outcome import UsageError, nearest
 
 Generator: TypeAlias = Callable[..., dict[str, Any]]  # (base, seed, regime=, fixed=) -> values
@@ -17,7 +19,7 @@ def seeds(base: Mapping[str, Any], seed: int, regime: str = "within", fixed: tup
     return deepcopy(dict(base))
 
 
-GENERATORS: dict[str, Generator] = {"swarm": swarm, "seeds": seeds}
+GENERATORS: dict[str, Generator] = {"swarm": swarm, "twins": twins, "byzzfuzz": byzzfuzz, "seeds": seeds}
 
 
 def generator(name: str) -> Generator:

@@ -45,7 +45,7 @@ def settle_s(world: World) -> float:
 
 
 def _latency(world: World) -> dict[str, Any]:
-    delay = world.rng.uniform(0.5, 8.0) * world.md_ms
+    delay = world.rng.uniform(0.5, 4.0) * world.md_ms
     options: dict[str, Any] = {"delay_ms": round(delay, 1), "victims": _touched(world)}
     if world.chance(0.5):
         options["jitter_ms"] = round(world.rng.uniform(0.1, 0.9) * delay, 1)
@@ -53,7 +53,7 @@ def _latency(world: World) -> dict[str, Any]:
 
 
 def _loss(world: World) -> dict[str, Any]:
-    return {"probability": round(world.rng.uniform(0.02, 0.5), 3), "victims": _touched(world)}
+    return {"probability": round(world.rng.uniform(0.05, 0.5), 3), "victims": _touched(world)}
 
 
 def _bandwidth(world: World) -> dict[str, Any]:

@@ -203,9 +203,9 @@ def _adversary(values: dict[str, Any], world: World, regime: str) -> None:
             if options is None:
                 continue
             behaviour: dict[str, Any] = {"use": kind.use}
-            if world.chance(0.4):
+            if world.chance(0.25):
                 behaviour |= world.window()
-            if world.chance(0.3):
+            if world.chance(0.2):
                 behaviour["nodes"] = world.some(world.byzantine)
             if options:
                 behaviour["options"] = options

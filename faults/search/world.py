@@ -55,7 +55,8 @@ class Budget:
             node not in lost
             and len(self.byzantine) + len(self.amnesiacs) < self._faults
             and len(lost.intersection(clan)) < clan_faults(len(clan)) + self._slack
-            and (node in self.crashed or self._silent(node) < self._most_silent(node))
+            and node not in self.crashed  # who forgets and goes down besides would count twice
+            and self._silent(node) < self._most_silent(node)
         )
         if fits:
             kind.append(node)
@@ -118,7 +119,6 @@ class World:
     def window(self) -> dict[str, Any]:
         """`from` and `until` inside the load; often from its start, sometimes to its end."""
         load = self.load_ms
-        start = 0 if self.chance(0.2) else self.rng.randrange(0, load * 2 // 3)
-        shortest = min(load - start, max(1, load // 5))
-        stop = load if self.chance(0.2) else start + self.rng.randint(shortest, load - start)
+        start = 0 if self.chance(0.2) else self.rng.randrange(0, load // 2 + 1)
+        stop = load if self.chance(0.2) else self.rng.randint(min(load, start + load // 3), load)
         return {"from": f"{start}ms", "until": f"{stop}ms"}

@@ -181,33 +181,29 @@ class Links:
         return at
 
     def _put(self, sender: int, to: int, message: Message, at: int) -> None:
+        """Let it arrive at `at`. A corrupted sender's message must survive the wire; what does not is refused there."""
         tie = tie_break(self._ties[sender][to], at)
+        fault = self._suspects.fault(message) if sender in self._suspects else None
+        if fault is not None:
+            self._kernel.at(at, tie, self._refuse, (sender, to), fault)
+            return
         shaped = self._under_way.get((sender, to))
-        if shaped is not None:
+        if shaped is None:
+            self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
+        else:
             self._tokens += 1
             shaped[self._tokens] = (at, message)
             self._kernel.at(at, tie, self._due, (sender, to), self._tokens)
-        elif sender in self._suspects:
-            self._kernel.at(at, tie, self._examine, (sender, to), message)
-        else:
-            self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
 
     def _due(self, link: tuple[int, int], token: int) -> None:
         """The moment of a message on a shaped link, unless it went on faster when the shape was taken off."""
         found = self._under_way.get(link, {}).pop(token, None)
-        if found is None:
-            return
-        if link[0] in self._suspects:
-            self._examine(link, found[1])
-        else:
+        if found is not None:
             self.inlets[link[1]].arrive(link[0], found[1])
 
-    def _examine(self, link: tuple[int, int], message: Message) -> None:
-        """A corrupted sender's message passes the receiver's decoder first, as on a wire."""
-        fault = self._suspects.fault(message)
-        if fault is None:
-            self.inlets[link[1]].arrive(link[0], message)
-        else:
+    def _refuse(self, link: tuple[int, int], fault: str) -> None:
+        """What cannot be decoded reaches the node's door only, if that is open."""
+        if self._open(link):
             self._suspects.refuse(link[1], self.names[link[0]], fault)
 
     def probe(self, link: Link, arrived: Callable[[], None], lost: Callable[[], None]) -> None:
@@ -222,10 +218,13 @@ class Links:
             self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), (arrived, lost))
 
     def _probed(self, link: tuple[int, int], calls: tuple[Callable[[], None], Callable[[], None]]) -> None:
-        inlet = self.inlets[link[1]]
         arrived, lost = calls
-        free = not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up
-        (arrived if free else lost)()
+        (arrived if self._open(link) else lost)()
+
+    def _open(self, link: tuple[int, int]) -> bool:
+        """Is the link free, and its receiver there?"""
+        inlet = self.inlets[link[1]]
+        return not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up
 
     # ------------------------------------------------------------ obstacles
     def stopped(self, sender: int, to: int, message: Message) -> bool:
@@ -262,8 +261,7 @@ class Links:
 
     def flow(self, sender: int, to: int) -> None:
         """Send on what waited on a link, if nothing holds it any more: after a reconnection, in order."""
-        inlet = self.inlets[to]
-        if inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
+        if not self._open((sender, to)):
             return
         held = self._held.pop((sender, to), None)
         if not held:
@@ -296,8 +294,8 @@ class Links:
 
     # ------------------------------------------------------------ shapes and rules
     def reshape(self, link: Link, extra: Shape | None) -> None:
-        """Put `extra` on top of the base shape, or nothing: then what is still on its way goes on as if it were sent now,
-        or arrives as it would have, if that is earlier."""
+        """Put `extra` on top of the base shape, or nothing: then what is still on its way goes on as if it were sent
+        now, or arrives as it would have, if that is earlier."""
         i, j = self.index[link[0]], self.index[link[1]]
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else on_top(base, extra)
