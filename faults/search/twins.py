@@ -99,7 +99,7 @@ class Canonical:
         cells = [list(self._honest)]
         steps = []
         for left in range(self._rounds - 1, -1, -1):
-            for move, after in choices(tuple(len(cell) for cell in cells), len(self._twinned)):
+            for move, after in choices(tuple(len(cell) for cell in cells), len(self._twinned)):  # noqa: B007 - used below
                 below = paths(after, len(self._twinned), left)
                 if rank < below:
                     break
