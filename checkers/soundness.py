@@ -22,7 +22,7 @@ SILENCE_MS = 3000.0
 def flaws(index: Index) -> tuple[str, ...]:
     """Why this run's records do not carry a pass; empty if they do. Made once per index."""
     if index not in _cache:
-        found = [*_history(index.history), *_roster(index)]
+        found = [*history_flaws(index.history), *_roster(index)]
         if index.info.target == "supra":
             found += [*_traces(index), *_restarts(index), *_clocks(index)]
         _cache[index] = tuple(dict.fromkeys(found))
@@ -33,7 +33,7 @@ _cache: WeakKeyDictionary[Index, tuple[str, ...]] = WeakKeyDictionary()
 
 
 # ---------------------------------------------------------------- history
-def _history(history: Sequence[Operation]) -> list[str]:
+def history_flaws(history: Sequence[Operation]) -> list[str]:
     """Jepsen's rules: consecutive indices, time never runs back, one open invocation a process, none after info."""
     found: list[str] = []
     opened: dict[int | str, Operation] = {}

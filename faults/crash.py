@@ -5,7 +5,7 @@ Primitive P8 of protocol.md 5.1; attacks R2 and R4 of 5.5. With durable state an
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, ClassVar
@@ -33,9 +33,16 @@ class Crash:
 
 @asynccontextmanager
 async def outage(
-    cluster: Cluster, rng: Random, name: str, victims: VictimSpec, verify_s: float, wipe: bool = False
+    cluster: Cluster,
+    rng: Random,
+    name: str,
+    victims: VictimSpec,
+    verify_s: float,
+    wipe: bool = False,
+    unplug: Callable[[NodeId], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Receipt]:
-    """Kill the victims, and lose their disks if `wipe`; on leaving start them and see that they are back."""
+    """Kill the victims, and lose their disks if `wipe`; on leaving start them and see that they are back. `unplug`
+    takes a node down in another way than the kill, and has its effect on a node that is down already, too."""
     nodes = resolve(victims, cluster.roster, rng, await view_of(cluster))
     receipt = Receipt(name, nodes, "process", cluster.now(), matched=len(nodes))
     book = book_of(cluster)
@@ -46,7 +53,9 @@ async def outage(
         for node in nodes:
             taken.append(node)
             book.down[node] += 1
-            if book.down[node] == 1:
+            if unplug is not None:
+                await unplug(node)
+            elif book.down[node] == 1:
                 await cluster.kill(node)
             if wipe:
                 await cluster.wipe(node)

@@ -29,6 +29,15 @@ class RoundTrips(Protocol):
         ...
 
 
+@runtime_checkable
+class Transfers(Protocol):
+    """Optional: a backend that can measure what a packet's size costs on a link."""
+
+    async def transfer_ms(self, link: Link, size: int) -> float | None:
+        """How long a packet of `size` bytes takes to the other end, in milliseconds; None when it did not get there."""
+        ...
+
+
 class Book:
     """Who holds what in one cluster."""
 
@@ -36,6 +45,9 @@ class Book:
         self.cuts: Counter[Link] = Counter()
         self.down: Counter[NodeId] = Counter()
         self.paused: Counter[NodeId] = Counter()
+        self.ruled: Counter[Link] = Counter()  # by message faults
+        self.syncs: dict[NodeId, list[float]] = {}  # what a sync takes, ms: without faults, then by each fault
+        self.clocks: dict[NodeId, list[tuple[float, float]]] = {}  # skew in ms, drift in ppm, by each fault
         self._shapes: dict[Link, dict[int, Shape]] = {}
         self._next = 0
 
@@ -43,6 +55,10 @@ class Book:
         """Is the link, or one of its ends, still held by some fault, so that nothing can be seen to move on it?"""
         held = self.cuts[link] + sum(self.down[n] + self.paused[n] for n in link)
         return held > 0
+
+    def lossy(self, link: Link) -> bool:
+        """Does some fault make the link lose packets?"""
+        return any(shape.loss for shape in self._shapes.get(link, {}).values())
 
     async def shape(self, cluster: Cluster, shapes: Mapping[Link, Shape]) -> int:
         """Add shapes to what others put on the links; returns the ticket for `unshape`."""

@@ -40,3 +40,11 @@ def groups(key: str, value: Any) -> tuple[tuple[NodeId, ...], ...]:
         if all(isinstance(n, str) for n in names) and len(names) == len(set(names)):
             return tuple(tuple(g) for g in value)
     raise ValueError(f'{key} = {value!r}: at least two disjoint lists of node ids, like [["n0", "n1"], ["n2"]]')
+
+
+def words(key: str, value: Any, what: str) -> tuple[str, ...]:
+    """A non-empty list of different strings. Raises ValueError."""
+    listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if listed and all(isinstance(word, str) and word for word in listed) and len(set(listed)) == len(listed):
+        return tuple(listed)
+    raise ValueError(f"{key} = {value!r}: a list of {what}")

@@ -7,7 +7,7 @@ the start of the run unless the name ends in another unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from random import Random
@@ -64,6 +64,7 @@ class MessageRule(msgspec.Struct, frozen=True):
     probability: float = 1.0
     low_ms: float = 0.0  # extra delay (of the copy, for duplicates), uniform in [low_ms, high_ms]
     high_ms: float = 0.0
+    salt: int = 0  # names the rule's draws, which so stay the same whatever other rules there are; 0: by its number
 
 
 class RuleCount(msgspec.Struct, frozen=True):
@@ -71,6 +72,30 @@ class RuleCount(msgspec.Struct, frozen=True):
 
     matched: int = 0
     hit: int = 0
+
+
+class Passage(msgspec.Struct, frozen=True):
+    """What a watch on some links saw of the messages that were sent over them while it lasted.
+
+    Held against what the links' shapes alone would do, at the receiving ends: nothing here is a rule's own word. On
+    links with no rule, no cut and both ends up, all but the first two are zero.
+    """
+
+    sent: int = 0
+    arrived: int = 0  # at least once
+    copies: int = 0  # arrivals beyond the first
+    delayed: int = 0  # arrived later than the link's shape made it
+    overtaken: int = 0  # of these, behind a message that was sent later
+    missing: int = 0  # overdue
+    worst_ms: float = 0.0  # the longest of the delays
+
+
+class DiskCount(msgspec.Struct, frozen=True):
+    """A node's disk: how long a sync is set to take, and what the syncs that ended took, over all incarnations."""
+
+    sync_ms: float = 0.0
+    syncs: int = 0
+    total_ms: float = 0.0
 
 
 class LinkCount(msgspec.Struct, frozen=True):
@@ -215,6 +240,18 @@ class MessageRules(Protocol):
         """Take it away and say what it did. Raises KeyError for a number that is not in force."""
         ...
 
+    async def rules(self) -> tuple[int, ...]:
+        """Numbers of the rules in force."""
+        ...
+
+    async def watch(self, links: Iterable[Link], kinds: Collection[str] = ()) -> int:
+        """Begin to watch what becomes of messages (of these kinds) on the links; returns the watch's number."""
+        ...
+
+    async def unwatch(self, number: int) -> Passage:
+        """End the watch. Raises KeyError for a number that is not in force."""
+        ...
+
 
 class Machines(Protocol):
     """A cluster with `Capability.POWER` and `Capability.CLOCK`: it owns the nodes' disks and clocks."""
@@ -225,6 +262,10 @@ class Machines(Protocol):
 
     async def slow_disk(self, node: NodeId, sync_ms: float) -> None:
         """From now on a sync of this node's log takes that long."""
+        ...
+
+    async def read_disk(self, node: NodeId) -> DiskCount:
+        """What the node's syncs take."""
         ...
 
     async def set_clock(self, node: NodeId, skew_ms: float, drift_ppm: float) -> None:

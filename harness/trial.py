@@ -47,14 +47,16 @@ class Trial(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(found))
 
 
-def trial(scenario: Scenario, seed: int, checkers: Sequence[str] | None = None) -> Trial:
+def trial(
+    scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, backend: SimBackend | None = None
+) -> Trial:
     """Run the scenario once in the simulator and judge it (by default by the checkers that it names).
 
     Raises ScenarioError for a scenario that makes no sense, UnsupportedError for one the simulator cannot carry out.
     """
     plan = resolve(scenario, seed, SimBackend.scheme)
     keep = MemoryKeep()
-    runner = Runner(plan, SimBackend(), Path("memory"), keep=keep, quiet_signals=True)
+    runner = Runner(plan, backend or SimBackend(), Path("memory"), keep=keep, quiet_signals=True)
     runner.run()
     run = MemoryRun(runner.info, keep)
     verdicts = tuple(registry.judge(run, plan.checkers if checkers is None else checkers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -102,6 +103,12 @@ class ClusterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 ClanId: TypeAlias = int
 
 
+@lru_cache(maxsize=4)
+def committee_of(config: ClusterConfig) -> Committee:
+    """The Committee of `config`; nodes that live in one process share it. Raises ConfigError as it does."""
+    return Committee(config)
+
+
 class Committee:
     """A ClusterConfig with its look-ups and thresholds. Raises ConfigError on one that could not be safe."""
 
@@ -119,6 +126,7 @@ class Committee:
         self.faults = tribe_faults(len(self.tribe))
         self.quorum = tribe_quorum(len(self.tribe))
         self.validity = tribe_validity(len(self.tribe))
+        self._families = lru_cache(maxsize=8192)(self._rank)  # gateway, buckets and execution all ask
 
     def _check(self) -> None:
         names = [*self.tribe, *self.gateways]
@@ -157,10 +165,15 @@ class Committee:
 
     def clan_of_key(self, key: bytes) -> ClanId:
         """The clan that owns an account address (32 bytes) or a list key (`list_shard(key)`)."""
+        if len(self.clans) == 1:
+            return 0
         return int.from_bytes(sha256(b"SHARD", key)[:8], "big") % len(self.clans)
 
     def family(self, tx: bytes, clan: ClanId) -> tuple[NodeId, ...]:
         """family(t): the clan's proposers ranked by H("FAM"|txHash|beacon|id); rank 0 is the primary (2.5)."""
+        return self._families(tx, clan)
+
+    def _rank(self, tx: bytes, clan: ClanId) -> tuple[NodeId, ...]:
         size = self.parameters.family_size or clan_faults(len(self.clans[clan])) + 1
         ranked = sorted(
             self.clans[clan], key=lambda node: hashlib.sha256(b"FAM" + tx + self.beacon + node.encode()).digest()

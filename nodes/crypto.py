@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import compress
 from typing import Protocol
 
 import msgspec
@@ -20,6 +22,12 @@ from nodes.messages import NodeId
 _encoder = msgspec.msgpack.Encoder()
 
 
+@lru_cache(maxsize=8_192, typed=True)  # typed: True and 1 are equal, but are encoded differently
+def _statement(*body: str | int | bytes) -> bytes:
+    """A node needs each statement several times: for its own signature, in its tally, in certificates."""
+    return hashlib.sha256(_encoder.encode(body)).digest()
+
+
 class Domain(msgspec.Struct, frozen=True):
     """What every signature of one chain, epoch and cycle is bound to."""
 
@@ -29,8 +37,7 @@ class Domain(msgspec.Struct, frozen=True):
 
     def statement(self, kind: str, *fields: str | int | bytes) -> bytes:
         """SHA-256 of msgpack(["moonquake/1", chain, epoch, cycle, kind, *fields]): unambiguous, 32 bytes."""
-        body = ("moonquake/1", self.chain, self.epoch, self.cycle, kind, *fields)
-        return hashlib.sha256(_encoder.encode(body)).digest()
+        return _statement("moonquake/1", self.chain, self.epoch, self.cycle, kind, *fields)
 
     # One method a signed object: the only places where the fields under a signature are listed.
     def vote(self, kind: str, view: int, block: bytes) -> bytes:
@@ -71,7 +78,7 @@ class Domain(msgspec.Struct, frozen=True):
 
     def transaction(self, tx: bytes) -> bytes:
         """The wallet's signature on a transaction id. Bound to the chain only: it outlives epochs and cycles."""
-        return hashlib.sha256(_encoder.encode(("moonquake/1", self.chain, "transaction", tx))).digest()
+        return _statement("moonquake/1", self.chain, "transaction", tx)
 
 
 class Signer(Protocol):
@@ -128,14 +135,18 @@ class Ed25519Verifier:
 
 
 # ---------------------------------------------------------------- certificates as bitmap + signature list
+_FLAGS = tuple(bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256))  # the bits of a byte, one byte each
+_DIGITS = bytes.maketrans(b"\0\1", b"01")
+
+
 def bitmap_of(members: Sequence[NodeId], signers: Iterable[NodeId]) -> bytes:
     """Bitmap over `members` (bit i of byte i//8, least significant first) with the bits of `signers` set."""
-    bits = bytearray((len(members) + 7) // 8)
-    chosen = set(signers)
-    for i, member in enumerate(members):
-        if member in chosen:
-            bits[i // 8] |= 1 << (i % 8)
-    return bytes(bits)
+    return _bitmap(bytes(map(frozenset(signers).__contains__, members)))
+
+
+def _bitmap(flags: bytes) -> bytes:
+    """The bitmap of one byte, 0 or 1, a member."""
+    return int(flags.translate(_DIGITS)[::-1], 2).to_bytes((len(flags) + 7) // 8, "little") if flags else b""
 
 
 def signers_of(members: Sequence[NodeId], bitmap: bytes) -> tuple[NodeId, ...] | None:
@@ -144,15 +155,30 @@ def signers_of(members: Sequence[NodeId], bitmap: bytes) -> tuple[NodeId, ...] |
         return None
     if int.from_bytes(bitmap, "little") >> len(members):
         return None
-    return tuple(m for i, m in enumerate(members) if bitmap[i // 8] >> (i % 8) & 1)
+    return tuple(compress(members, b"".join([_FLAGS[byte] for byte in bitmap])))
 
 
 def assemble(
     members: Sequence[NodeId], signatures: dict[NodeId, bytes], weight: int
 ) -> tuple[bytes, tuple[bytes, ...]]:
     """(bitmap, signatures) of the first `weight` signers in committee order; the caller has checked each signature."""
-    chosen = [m for m in members if m in signatures][:weight]
-    return bitmap_of(members, chosen), tuple(signatures[m] for m in chosen)
+    flags = bytes(map(signatures.__contains__, members))
+    chosen = list(compress(members, flags))
+    if len(chosen) > weight:
+        chosen = chosen[:weight]
+        flags = bytes(map(frozenset(chosen).__contains__, members))
+    return _bitmap(flags), tuple(map(signatures.__getitem__, chosen))
+
+
+_hex: dict[bytes, str] = {}
+_HEX_KEPT = 8_192
+
+
+def hex_of(signatures: Iterable[bytes]) -> list[str]:
+    """Signatures as traces hold them. Many nodes of one process report the same ones: the strings are shared."""
+    if len(_hex) >= _HEX_KEPT:
+        _hex.clear()
+    return [_hex.get(signature) or _hex.setdefault(signature, signature.hex()) for signature in signatures]
 
 
 def certificate_fault(
@@ -175,10 +201,11 @@ def certificate_fault(
         return f"{len(signatures)} signatures for {len(signers)} signers"
     if len(signers) < threshold:
         return f"{len(signers)} signers, threshold {threshold}"
-    each = [statements] * len(signers) if isinstance(statements, bytes) else list(statements)
+    each = [statements] * len(signers) if isinstance(statements, bytes) else statements
     if len(each) != len(signers):
         return "one statement per signer is needed"
+    verify = verifier.verify
     for signer, statement, signature in zip(signers, each, signatures, strict=True):
-        if not verifier.verify(keys[signer], statement, signature):
+        if not verify(keys[signer], statement, signature):
             return f"bad signature of {signer}"
     return None

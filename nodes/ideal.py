@@ -7,8 +7,10 @@ backends know one scheme, Ed25519 (nodes/crypto.py).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from hashlib import blake2b, sha256
+
+from nodes.remember import RememberingVerifier
 
 SEED_BYTES = 32
 
@@ -16,11 +18,7 @@ SEED_BYTES = 32
 def _public(seed: bytes) -> bytes:
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed of {len(seed)} bytes; an ideal key is made from {SEED_BYTES}, as an Ed25519 one is")
-    return hashlib.sha256(b"moonquake/ideal/public" + seed).digest()
-
-
-def _signature(seed: bytes, statement: bytes) -> bytes:
-    return hashlib.blake2b(statement, key=seed, digest_size=64).digest()
+    return sha256(b"moonquake/ideal/public" + seed).digest()
 
 
 class IdealSigner:
@@ -36,41 +34,35 @@ class IdealSigner:
 
     def sign(self, statement: bytes) -> bytes:
         """BLAKE2b-512 of the statement, keyed with the seed."""
-        return _signature(self._seed, statement)
+        return blake2b(statement, key=self._seed, digest_size=64).digest()
 
 
-class IdealVerifier:
+class _Referee:
+    """Recomputes signatures. Anything that is not bytes is no signature, no key and no statement."""
+
+    def __init__(self, seeds: Iterable[bytes]) -> None:
+        self._seeds = {_public(seed): seed for seed in seeds}
+
+    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        seed = self._seeds.get(public_key)
+        return seed is not None and signature == blake2b(statement, key=seed, digest_size=64).digest()
+
+
+class IdealVerifier(RememberingVerifier):
     """The referee: nodes.crypto.Verifier that knows the seed of every key of the cluster, wallets included.
 
-    One instance serves all nodes, so that a signature is computed once and not once a node: good ones are remembered
-    by the signature, with the key and the statement that it belongs to. Memory is bounded: two generations of `limit`
-    entries, the older one is forgotten.
+    One instance serves all nodes, so that a signature is computed once and not once a node (nodes/remember.py).
     """
 
-    def __init__(self, seeds: Iterable[bytes], limit: int = 100_000) -> None:
-        self._seeds = {_public(seed): seed for seed in seeds}
-        self._limit = limit
-        self._young: dict[bytes, tuple[bytes, bytes]] = {}
-        self._old: dict[bytes, tuple[bytes, bytes]] = {}
+    def __init__(self, seeds: Iterable[bytes], limit: int = 50_000) -> None:
+        super().__init__(_Referee(seeds), limit)
 
     def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
         """Is this the one signature that the key's seed gives for the statement? Never raises, whatever it is given."""
         try:
-            known = self._young.get(signature)
+            known = self._young.get(signature)  # first: nearly every question is a repeat
             if known is not None and known[1] == statement and known[0] == public_key:
                 return True
-            return self._examine(public_key, statement, signature)
+            return super().verify(public_key, statement, signature)
         except (TypeError, ValueError):  # not bytes
             return False
-
-    def _examine(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
-        known = self._old.get(signature)
-        if known is None or known != (public_key, statement):
-            seed = self._seeds.get(public_key)
-            if seed is None or signature != _signature(seed, statement):
-                return False
-            known = (public_key, statement)
-        if len(self._young) >= self._limit:
-            self._old, self._young = self._young, {}
-        self._young[signature] = known
-        return True

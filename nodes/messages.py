@@ -13,6 +13,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from nodes.byobject import ByObject
+
 NodeId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=16)]
 Hash: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
 PublicKey: TypeAlias = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -338,19 +340,41 @@ def sha256(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
+# What one of these holds at most: 128 blocks of 256 KiB, 8,192 transactions of 2 KiB, 4,096 headers.
+_block_hashes: ByObject[bytes] = ByObject(128)
+_tx_ids: ByObject[bytes] = ByObject(8_192)
+_batch_ids: ByObject[bytes] = ByObject(4_096)
+
+
 def block_hash(block: Block) -> bytes:
     """H("BLOCK" | every field): binds chain, epoch, view, height, parent, proposer, time and payload."""
-    return sha256(b"BLOCK", encode(block))
+    identity = _block_hashes.get(block)
+    if identity is None:
+        data = encode(block)
+        identity = sha256(b"BLOCK", data)
+        if len(data) <= 256 * 1024:
+            _block_hashes.put(block, identity)
+    return identity
 
 
 def batch_id(header: BatchHeader) -> bytes:
     """H("BATCH" | every header field); the transactions are bound through `tx_root`."""
-    return sha256(b"BATCH", encode(header))
+    identity = _batch_ids.get(header)
+    if identity is None:
+        identity = sha256(b"BATCH", encode(header))
+        _batch_ids.put(header, identity)
+    return identity
 
 
 def tx_id(transaction: Transaction) -> bytes:
     """H("TX" | every field but the signature): stable whoever signs or re-encodes."""
-    return sha256(b"TX", encode(unsigned(transaction)))
+    identity = _tx_ids.get(transaction)
+    if identity is None:
+        data = encode(unsigned(transaction))
+        identity = sha256(b"TX", data)
+        if len(data) <= 2048:
+            _tx_ids.put(transaction, identity)
+    return identity
 
 
 def unsigned(transaction: Transaction) -> Transaction:

@@ -181,6 +181,10 @@ class Node(Protocol):
 class Core(Node, Protocol):
     """One of the cores inside a node. Its timers are named `<core>:<anything>`; it ignores messages not its own."""
 
+    def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
+        """step(now, Receive(sender, message)), without the event."""
+        ...
+
     def notify(self, now: int, notice: Notice) -> Sequence[Effect]:
         """Hear a sibling core's notice; notices that do not concern this core are ignored."""
         ...

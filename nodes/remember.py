@@ -1,8 +1,9 @@
 """Remembers good signatures, so that one node pays for each only once.
 
 The same signature is met in a vote, in the certificate built from it, in a block that carries the certificate and in a
-repeat of any of these. Only successes are remembered, by (key, statement, signature), so a hit proves what the
-verifier proved. Memory is bounded: two generations of `limit` entries, the older one is forgotten.
+repeat of any of these. Only successes are remembered, by signature, with the key and the statement that it belongs to;
+so a hit proves what the verifier proved. Memory is bounded: two generations of `limit` entries, the older one is
+forgotten.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ class RememberingVerifier:
     def __init__(self, verifier: Verifier, limit: int = 20_000) -> None:
         self._verifier = verifier
         self._limit = limit
-        self._young: set[bytes] = set()
-        self._old: set[bytes] = set()
+        self._young: dict[bytes, tuple[bytes, bytes]] = {}
+        self._old: dict[bytes, tuple[bytes, bytes]] = {}
 
     def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
-        # The lengths are fixed (32 + 32 + 64) wherever messages were decoded; the joint keeps other lengths apart.
-        entry = b"".join((public_key, statement, signature))
-        if entry in self._young or entry in self._old:
-            return len(public_key) == 32 and len(statement) == 32
+        known = self._young.get(signature) or self._old.get(signature)
+        if known is not None and known[1] == statement and known[0] == public_key:
+            return True
         if not self._verifier.verify(public_key, statement, signature):
             return False
         self.add(public_key, statement, signature)
@@ -32,8 +32,8 @@ class RememberingVerifier:
     def add(self, public_key: bytes, statement: bytes, signature: bytes) -> None:
         """Remember a signature that is known to be good (one's own)."""
         if len(self._young) >= self._limit:
-            self._old, self._young = self._young, set()
-        self._young.add(b"".join((public_key, statement, signature)))
+            self._old, self._young = self._young, {}
+        self._young[signature] = (public_key, statement)
 
 
 class RememberingSigner:
@@ -52,3 +52,15 @@ class RememberingSigner:
         signature = self._signer.sign(statement)
         self._verifier.add(self._public, statement, signature)
         return signature
+
+
+def remembering(verifier: Verifier) -> RememberingVerifier:
+    """A verifier that remembers: `verifier` itself, if it does so already."""
+    return verifier if isinstance(verifier, RememberingVerifier) else RememberingVerifier(verifier)
+
+
+def noting(signer: Signer, verifier: RememberingVerifier) -> RememberingSigner:
+    """A signer whose signatures `verifier` remembers: `signer` itself, if it is one."""
+    if isinstance(signer, RememberingSigner):
+        return signer
+    return RememberingSigner(signer, verifier)

@@ -11,11 +11,11 @@ each `Persist` stays ahead of the sends that depend on it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from nodes.buckets.core import BucketsCore
-from nodes.committee import ClusterConfig, Committee, ConfigError
+from nodes.committee import ClusterConfig, ConfigError, committee_of
 from nodes.crypto import Domain, Signer, Verifier
 from nodes.execution.core import ExecutionCore
 from nodes.gateway.core import GatewayCore
@@ -79,7 +79,7 @@ from nodes.records import (
     RootRecord,
     VoteState,
 )
-from nodes.remember import RememberingSigner, RememberingVerifier
+from nodes.remember import noting, remembering
 from nodes.xrbc.core import XrbcCore
 
 Name: TypeAlias = str  # consensus | xrbc | buckets | execution | gateway
@@ -126,6 +126,9 @@ _RECORDS: dict[Name, tuple[type[Record], ...]] = {
 }
 
 
+_OF_CONSENSUS = frozenset(_MESSAGES[_CONSENSUS])  # membership only
+
+
 class SupraNode:
     """A tribe node or a gateway, by what `config` says of `me`.
 
@@ -133,11 +136,13 @@ class SupraNode:
     that this node executes).
     """
 
+    __slots__ = ("_cores", "_executions", "_hearers", "_moonshot", "_receivers", "committee", "me")
+
     def __init__(self, me: NodeId, config: ClusterConfig, signer: Signer, verifier: Verifier) -> None:
-        committee = Committee(config)
+        committee = committee_of(config)
         domain = Domain(config.chain, config.epoch, config.cycle)
-        checks = RememberingVerifier(verifier)
-        signs = RememberingSigner(signer, checks)
+        checks = remembering(verifier)
+        signs = noting(signer, checks)
         if committee.keys.get(me) != signs.public_key:
             raise ConfigError(f"{me}: its key is not the one that the genesis names; check `secret_key` in node.json")
         self.me = me
@@ -159,14 +164,15 @@ class SupraNode:
         self._cores["xrbc"] = (xrbc,)
         self._cores[_CONSENSUS] = (self._moonshot,)
         self._cores["execution"] = tuple(self._executions[clan] for clan in sorted(self._executions))
-        self._by_message = {
-            kind: self._cores[name][0]
+        several = len(self._executions) > 1
+        self._receivers: dict[type[Any], Callable[[int, NodeId, Any], Sequence[Effect]]] = {
+            kind: self._receive_state if name == "execution" and several else self._cores[name][0].receive
             for name, kinds in _MESSAGES.items()
-            if name in self._cores and name != "execution"
+            if name in self._cores and name != _CONSENSUS
             for kind in kinds
         }
         self._hearers = {
-            kind: tuple(core for name in names for core in self._cores.get(name, ()))
+            kind: tuple(core.notify for name in names for core in self._cores.get(name, ()))
             for kind, names in _NOTICES.items()
         }
 
@@ -192,37 +198,62 @@ class SupraNode:
         return min(core.certified for core in self._executions.values())
 
     # ------------------------------------------------------------ Node
-    def step(self, now: int, event: Event) -> list[Effect]:
+    def step(self, now: int, event: Event) -> Sequence[Effect]:
         """Route the event to its core and the notices that follow to the siblings."""
+        if isinstance(event, Receive):
+            return self.receive(now, event.sender, event.message)
+        if isinstance(event, Expire):
+            effects = self._owner(event.timer).step(now, event)
+        elif isinstance(event, Submit):
+            effects = self._submit(now, event)
+        else:
+            effects = self._start(now, event)
+        return self._route(now, effects)
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
+        """step(now, Receive(sender, message)), for a caller that delivers many: no event is made of them."""
+        kind = type(message)
+        if kind in _OF_CONSENSUS:  # most are, and a table that all nodes share stays in the cache
+            effects = self._moonshot.receive(now, sender, message)
+        else:
+            receiver = self._receivers.get(kind)
+            if receiver is None:  # a message for another role
+                return ()
+            effects = receiver(now, sender, message)
+        return self._route(now, effects) if effects else ()
+
+    def _route(self, now: int, effects: Sequence[Effect]) -> Sequence[Effect]:
+        """What leaves the node of `effects` and of all that their notices lead to."""
+        for effect in effects:
+            if type(effect) in _NOTICES:
+                break
+        else:
+            return effects
         out: list[Effect] = []
         notices: deque[Notice] = deque()
-        if isinstance(event, Receive):
-            receiver = self._receiver(event.message)
-            if receiver is not None:
-                self._sift(receiver.step(now, event), out, notices)
-        elif isinstance(event, Expire):
-            self._sift(self._owner(event.timer).step(now, event), out, notices)
-        elif isinstance(event, Submit):
-            self._submit(now, event, out, notices)
-        else:
-            self._start(now, event, out, notices)
+        self._sift(effects, out, notices)
         while notices:
             notice = notices.popleft()
-            for core in self._hearers[type(notice)]:
-                self._sift(core.notify(now, notice), out, notices)
+            for notify in self._hearers[type(notice)]:
+                effects = notify(now, notice)
+                if effects:
+                    self._sift(effects, out, notices)
         return out
 
-    def _start(self, now: int, event: Start, out: list[Effect], notices: deque[Notice]) -> None:
+    def _start(self, now: int, event: Start) -> list[Effect]:
+        effects: list[Effect] = []
         for name, kinds in _RECORDS.items():
             for core in self._cores.get(name, ()):
                 records = tuple(record for record in event.records if isinstance(record, kinds))
-                self._sift(core.step(now, Start(records)), out, notices)
+                effects += core.step(now, Start(records))
+        return effects
 
-    def _receiver(self, message: Message) -> Core | None:
-        core = self._by_message.get(type(message))
-        if core is None and isinstance(message, StateVote | StateCertificate | StateRequest):
-            return self._executions.get(message.clan)
-        return core  # None: a message for another role, or a clan that is not executed here
+    def _receive_state(
+        self, now: int, sender: NodeId, message: StateVote | StateCertificate | StateRequest
+    ) -> Sequence[Effect]:
+        """A gateway re-executes every clan. (Where there is one execution core, it ignores the other clans itself.)"""
+        execution = self._executions.get(message.clan)
+        return execution.receive(now, sender, message) if execution is not None else ()
 
     def _owner(self, timer: str) -> Core:
         name, _, rest = timer.partition(":")
@@ -230,7 +261,7 @@ class SupraNode:
             return self._executions[int(rest.partition(":")[0])]
         return self._cores[name][0]
 
-    def _submit(self, now: int, event: Submit, out: list[Effect], notices: deque[Notice]) -> None:
+    def _submit(self, now: int, event: Submit) -> Sequence[Effect]:
         core: Core | None = None
         if isinstance(event.body, QueryBalance):
             core = self._executions.get(self.committee.clan_of_key(event.body.address))
@@ -238,9 +269,8 @@ class SupraNode:
             core = next(iter(self._cores.get("gateway", ())), None)
         if core is None:
             error = f"{self.me} does not answer {type(event.body).__name__}; ask a gateway"
-            out.append(Reply(event.request, {"error": error}))
-            return
-        self._sift(core.step(now, event), out, notices)
+            return (Reply(event.request, {"error": error}),)
+        return core.step(now, event)
 
     @staticmethod
     def _sift(effects: Iterable[Effect], out: list[Effect], notices: deque[Notice]) -> None:

@@ -14,7 +14,7 @@ from nodes.buckets.bucket import Bucket, Entry
 from nodes.buckets.ordered import OrderedBatches
 from nodes.committee import Committee
 from nodes.crypto import Domain, Signer, Verifier
-from nodes.messages import Batch, Forward, ForwardReceipt, NodeId, Transaction, encode, tx_id
+from nodes.messages import Batch, Forward, ForwardReceipt, Message, NodeId, Transaction, encode, tx_id
 from nodes.port import (
     CancelTimer,
     Effect,
@@ -65,16 +65,22 @@ class BucketsCore:
     # ------------------------------------------------------------ Core
     def step(self, now: int, event: Event) -> list[Effect]:
         """Receive(Forward) and the batch timer; other events are ignored."""
+        if isinstance(event, Receive):
+            return self.receive(now, event.sender, event.message)
         out: list[Effect] = []
-        if isinstance(event, Receive) and isinstance(event.message, Forward):
-            self._on_forward(now, event.sender, event.message, out)
-        elif isinstance(event, Expire) and event.timer == TIMER:
+        if isinstance(event, Expire) and event.timer == TIMER:
             self._armed = None
             self._unpark(now)
             self._build(now, out)
-        else:
-            return out
-        self._arm(now, out)
+            self._arm(now, out)
+        return out
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> list[Effect]:
+        """See nodes/port.py."""
+        out: list[Effect] = []
+        if isinstance(message, Forward):
+            self._on_forward(now, sender, message, out)
+            self._arm(now, out)
         return out
 
     def notify(self, now: int, notice: Notice) -> list[Effect]:
@@ -83,9 +89,11 @@ class BucketsCore:
         if isinstance(notice, Stored):
             self._on_stored(notice.batch, out)
         elif isinstance(notice, Finalised):
+            if not notice.block.payload:
+                return out
             for tx in self._history.finalise(notice.block):
                 self._drop(tx)
-        elif isinstance(notice, Ordered):
+        elif isinstance(notice, Ordered) and notice.aborted:
             self._on_ordered(now, notice)
         else:
             return out

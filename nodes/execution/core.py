@@ -15,12 +15,13 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import msgspec
 
 from nodes.chainrules import EffectiveBatches
 from nodes.committee import Committee
-from nodes.crypto import Domain, Signer, Verifier, signers_of
+from nodes.crypto import Domain, Signer, Verifier, hex_of, signers_of
 from nodes.execution.bodies import Bodies
 from nodes.execution.ledger import Account, Ledger, Outcome
 from nodes.execution.ordering import concatenate, permute
@@ -29,6 +30,7 @@ from nodes.messages import (
     AvailabilityCertificate,
     Batch,
     Block,
+    Message,
     NodeId,
     StateCertificate,
     StateRequest,
@@ -111,11 +113,14 @@ class ExecutionCore:
         self._claims: dict[int, Claim] = {}  # own, last HISTORY heights
         self._own_votes: dict[int, StateVote] = {}
         self._certificates: dict[int, list[StateCertificate]] = {}
+        self._certified_heights: list[int] = []  # heap of their keys
         self._before: dict[int, dict[bytes, Account]] = {}  # uncertified heights: accounts written, as they were
 
     # ---------------------------------------------------------------- the port
     def step(self, now: int, event: Event) -> Sequence[Effect]:
         """Start, state votes, certificates and requests, the retry timer, QueryBalance; ignores the rest."""
+        if isinstance(event, Receive):
+            return self.receive(now, event.sender, event.message)
         out: list[Effect] = []
         match event:
             case Start(records):
@@ -125,16 +130,21 @@ class ExecutionCore:
                     if isinstance(record, RootRecord) and record.vote.clan == self.clan
                 }
                 out.append(SetTimer(self._timer, now + self._retry_ns))
-            case Receive(sender, StateVote() as vote):
-                self._on_vote(sender, vote, out)
-            case Receive(sender, StateCertificate() as certificate):
-                self._on_certificate(sender, certificate, out)
-            case Receive(sender, StateRequest() as request):
-                self._on_request(sender, request, out)
             case Expire(timer) if timer == self._timer and not self.halted:
                 self._on_retry(now, out)
             case Submit(request, QueryBalance(address)) if self._committee.clan_of_key(address) == self.clan:
                 out.append(Reply(request, self._balance(address)))
+        return out
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
+        """See nodes/port.py."""
+        if isinstance(message, StateVote):
+            return self._on_vote(sender, message)
+        out: list[Effect] = []
+        if isinstance(message, StateCertificate):
+            self._on_certificate(sender, message, out)
+        elif isinstance(message, StateRequest):
+            self._on_request(sender, message, out)
         return out
 
     def notify(self, now: int, notice: Notice) -> Sequence[Effect]:
@@ -212,7 +222,7 @@ class ExecutionCore:
         )
         for certificate in tuple(self._certificates.get(block.height, ())):
             self._compare(certificate, out)
-        if vote is not None:
+        if vote is not None and not self._settled(vote.height):
             self._tally(vote, True, out)
 
     def _trace(
@@ -254,18 +264,23 @@ class ExecutionCore:
         out.append(Multicast(clan_group(self.clan), vote))
         out.append(Multicast(GATEWAYS, vote))
 
-    def _on_vote(self, sender: NodeId, vote: StateVote, out: list[Effect]) -> None:
-        if vote.clan != self.clan or vote.voter == self._me:
-            return
-        if vote.height <= self.executed + VOTE_WINDOW:
-            self._tally(vote, False, out, sender)
+    def _on_vote(self, sender: NodeId, vote: StateVote) -> Sequence[Effect]:
+        if vote.clan != self.clan or vote.voter == self._me or vote.height > self.executed + VOTE_WINDOW:
+            return ()
+        if self._settled(vote.height):
+            return ()
+        out: list[Effect] = []
+        self._tally(vote, False, out, sender)
+        return out
+
+    def _settled(self, height: int) -> bool:
+        """Is there nothing left to count for this height: covered, forgotten or certified?"""
+        return (
+            height <= self.certified or self.halted or height <= self.executed - HISTORY or height in self._certificates
+        )
 
     def _tally(self, vote: StateVote, own: bool, out: list[Effect], sender: NodeId = "") -> None:
-        """Count a vote for a height that is neither covered nor certified yet."""
-        if self.halted or vote.height <= max(self.certified, self.executed - HISTORY):
-            return
-        if vote.height in self._certificates:
-            return
+        """Count a vote for a height that is not settled."""
         result = self._votes.add(vote, own)
         if isinstance(result, StateCertificate):
             self._accept(result, out)
@@ -290,9 +305,14 @@ class ExecutionCore:
 
     def _accept(self, certificate: StateCertificate, out: list[Effect]) -> None:
         """A verified certificate, first sight."""
-        self._certificates.setdefault(certificate.height, []).append(certificate)
-        while len(self._certificates) > HISTORY:
-            del self._certificates[min(self._certificates)]
+        held = self._certificates.get(certificate.height)
+        if held is None:
+            self._certificates[certificate.height] = [certificate]
+            heappush(self._certified_heights, certificate.height)
+            if len(self._certificates) > HISTORY:
+                del self._certificates[heappop(self._certified_heights)]
+        else:
+            held.append(certificate)
         members = self._committee.clans[self.clan]
         fields = {
             "height": certificate.height,
@@ -301,7 +321,7 @@ class ExecutionCore:
             "prev_root": certificate.previous_root.hex(),
             "root": certificate.root.hex(),
             "signers": list(signers_of(members, certificate.signers) or ()),
-            "signatures": [signature.hex() for signature in certificate.signatures],
+            "signatures": hex_of(certificate.signatures),
         }
         out.append(Emit("state_certificate", fields))
         out.append(StateCertified(certificate))

@@ -22,6 +22,8 @@ def permute(block: bytes, transactions: Sequence[tuple[bytes, Transaction]]) -> 
     positions that one sender occupies, its transactions stand in ascending seq (stable), so that a batch with the
     sequence numbers 1 and 2 of one account applies both.
     """
+    if not transactions:
+        return []
     seed = sha256(b"SEED", block)
     shuffled = sorted(transactions, key=lambda pair: sha256(b"ORDER", seed, pair[0]))  # sorted() is stable
     by_sender: dict[bytes, list[int]] = {}

@@ -29,25 +29,31 @@ class StateVotes:
         self._members = committee.clans[clan]
         self._majority = committee.majority(clan)
         self._tallies: dict[int, dict[Claim, dict[NodeId, bytes]]] = {}
+        self._is_member = frozenset(self._members).__contains__  # membership only
 
     def add(self, vote: StateVote, own: bool = False) -> StateCertificate | str | None:
         """Count one vote (`own`: signed here, not verified again).
 
         Returns the certificate when this vote completes it, the reason if the vote is refused, else None.
         """
-        if vote.voter not in self._members:
+        voter = vote.voter
+        if not self._is_member(voter):
             return f"state vote of {vote.voter}, which is not in clan {self._clan}"
-        claims = self._tallies.setdefault(vote.height, {})
-        claim = claim_of(vote)
-        signatures = claims.get(claim, {})
-        if vote.voter in signatures or len(signatures) >= self._majority:
+        claims = self._tallies.get(vote.height)
+        if claims is None:
+            claims = self._tallies[vote.height] = {}
+        claim = vote.block, vote.previous_root, vote.root
+        signatures = claims.get(claim)
+        if signatures is not None and (voter in signatures or len(signatures) >= self._majority):
             return None
-        if sum(vote.voter in other for other in claims.values()) >= CLAIMS_PER_VOTER:
-            return f"state vote of {vote.voter} for a third claim at height {vote.height}"
-        if not own and not self._verifier.verify(self._keys[vote.voter], self._statement(vote), vote.signature):
-            return f"bad signature on the state vote of {vote.voter} at height {vote.height}"
-        signatures = claims.setdefault(claim, {})
-        signatures[vote.voter] = vote.signature
+        others = len(claims) if signatures is None else len(claims) - 1
+        if others and sum(voter in other for other in claims.values()) >= CLAIMS_PER_VOTER:
+            return f"state vote of {voter} for a third claim at height {vote.height}"
+        if not own and not self._verifier.verify(self._keys[voter], self._statement(vote), vote.signature):
+            return f"bad signature on the state vote of {voter} at height {vote.height}"
+        if signatures is None:
+            signatures = claims[claim] = {}
+        signatures[voter] = vote.signature
         if len(signatures) < self._majority:
             return None
         bitmap, signed = assemble(self._members, signatures, self._majority)

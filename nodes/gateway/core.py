@@ -23,13 +23,14 @@ from nodes.chainrules import EffectiveBatches
 from nodes.committee import Committee
 from nodes.crypto import Domain, Signer, Verifier
 from nodes.gateway.door import Door
-from nodes.gateway.tracker import RANK, Coverage, Entry, KnownBatch, Result, Store
+from nodes.gateway.tracker import RANK, Coverage, Entry, KnownBatch, KnownBatches, Result, Store
 from nodes.messages import (
     AvailabilityCertificate,
     Batch,
     Block,
     Forward,
     ForwardReceipt,
+    Message,
     NodeId,
     Transaction,
     batch_id,
@@ -65,7 +66,6 @@ MAX_FORWARDS = 8
 MAX_WAITERS = 20_000
 MAX_WAITERS_PER_TRANSACTION = 64
 MAX_WAIT_NS = 120_000_000_000  # no wallet's request is held longer than this
-KEEP_BATCHES = 5_000  # that are not both held and finalised
 KEEP_BLOCKS = 10_000
 FORGET_AFTER_NS = 60_000_000_000  # after its expiry, an unfinished transaction is forgotten
 TIMER = "gateway:retry"
@@ -96,7 +96,7 @@ class GatewayCore:
         self._store = Store(keep)
         self._coverage = [Coverage() for _ in committee.clans]
         self._effective = EffectiveBatches(committee.parameters.equivocation)
-        self._batches: dict[bytes, KnownBatch] = {}
+        self._batches = KnownBatches()
         self._blocks: dict[int, tuple[bytes, Block]] = {}
         self._uncovered: list[deque[Entry]] = [deque() for _ in committee.clans]  # with a result, heights ascend
         self._refusable: list[dict[bytes, Entry]] = [{} for _ in committee.clans]  # submitted, ordered, not done
@@ -107,6 +107,8 @@ class GatewayCore:
     # ---------------------------------------------------------------- the port
     def step(self, now: int, event: Event) -> Sequence[Effect]:
         """Wallet requests, forward receipts, the retry timer; ignores the rest."""
+        if isinstance(event, Receive):
+            return self.receive(now, event.sender, event.message)
         out: list[Effect] = []
         match event:
             case Submit(request, SubmitTransaction(transaction)):
@@ -115,11 +117,17 @@ class GatewayCore:
                 self._on_await(now, request, tx, phase, out)
             case Submit(request, QueryBlock(height)):
                 out.append(Reply(request, self._block(height)))
-            case Receive(sender, ForwardReceipt() as receipt):
-                self._on_receipt(sender, receipt, out)
             case Expire("gateway:retry"):
                 self._timer_at = 0
                 self._on_timer(now, out)
+        self._arm(now, out)
+        return out
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
+        """See nodes/port.py."""
+        out: list[Effect] = []
+        if isinstance(message, ForwardReceipt):
+            self._on_receipt(sender, message, out)
         self._arm(now, out)
         return out
 
@@ -255,16 +263,8 @@ class GatewayCore:
             out.append(SetTimer(TIMER, self._timer_at))
 
     # ---------------------------------------------------------------- facts from the chain
-    def _batch(self, batch: bytes) -> KnownBatch:
-        known = self._batches.get(batch)
-        if known is None:
-            known = self._batches[batch] = KnownBatch()
-            if len(self._batches) > KEEP_BATCHES:
-                del self._batches[next(iter(self._batches))]
-        return known
-
     def _on_available(self, now: int, certificate: AvailabilityCertificate, out: list[Effect]) -> None:
-        batch = self._batch(certificate.batch)
+        batch = self._batches.of(certificate.batch)
         batch.available = True
         if batch.members is None:
             out.append(Need(certificate))
@@ -272,7 +272,7 @@ class GatewayCore:
             self._spread(now, batch, out)
 
     def _on_stored(self, now: int, body: Batch, out: list[Effect]) -> None:
-        batch = self._batch(batch_id(body.header))
+        batch = self._batches.of(batch_id(body.header))
         if batch.members is not None:
             return
         clan = body.header.clan
@@ -293,7 +293,7 @@ class GatewayCore:
         self._blocks.pop(block.height - KEEP_BLOCKS, None)
         effective, _ = self._effective.split(block.payload)
         for certificate in effective:
-            batch = self._batch(certificate.batch)
+            batch = self._batches.of(certificate.batch)
             batch.available = True
             batch.height = batch.height or block.height
             self._spread(now, batch, out)

@@ -13,6 +13,7 @@ import msgspec
 
 from nodes.messages import ForwardReceipt, NodeId, Transaction
 
+KEEP_BATCHES = 5_000
 RANK = {"": 0, "accepted": 0, "pre": 1, "ord": 2, "exec": 3, "aborted": 3, "refused": 3}
 _OUTCOME = {"exec": "applied", "aborted": "aborted", "refused": "refused"}
 
@@ -76,6 +77,25 @@ class KnownBatch:
         self.members: tuple[tuple[bytes, bytes], ...] | None = None
         self.available = False
         self.height = 0
+
+
+class KnownBatches:
+    """Batches by id, the last KEEP_BATCHES."""
+
+    def __init__(self) -> None:
+        self._batches: dict[bytes, KnownBatch] = {}
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def of(self, batch: bytes) -> KnownBatch:
+        """What is known of the batch with this id; from now on it is kept."""
+        known = self._batches.get(batch)
+        if known is None:
+            known = self._batches[batch] = KnownBatch()
+            if len(self._batches) > KEEP_BATCHES:
+                del self._batches[next(iter(self._batches))]
+        return known
 
 
 class Store:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from nodes.committee import Committee
 from nodes.crypto import Domain, Verifier, certificate_fault
@@ -12,6 +12,7 @@ from nodes.moonshot.state import genesis_certificate
 
 K = TypeVar("K")
 V = TypeVar("V")
+Certificate: TypeAlias = BlockCertificate | CommitCertificate | TimeoutCertificate
 
 
 class Recent(Generic[K, V]):
@@ -32,54 +33,43 @@ class Recent(Generic[K, V]):
         self._new[key] = value
 
 
-class CachingVerifier:
-    """A Verifier that remembers valid signatures, so that a vote seen in a tally costs nothing inside a certificate."""
-
-    def __init__(self, inner: Verifier, limit: int = 8192) -> None:
-        self._inner = inner
-        self._valid: Recent[bytes, tuple[bytes, bytes]] = Recent(limit)
-
-    def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
-        if self._valid.get(signature) == (public_key, statement):
-            return True
-        if not self._inner.verify(public_key, statement, signature):
-            return False
-        self._valid.put(signature, (public_key, statement))
-        return True
-
-    def trust(self, public_key: bytes, statement: bytes, signature: bytes) -> None:
-        """Remember a signature that was made here."""
-        self._valid.put(signature, (public_key, statement))
-
-
 class Certificates:
-    """Says why a certificate is invalid, or None. Remembers the valid ones by all their fields."""
+    """Says why a certificate is invalid, or None. Remembers the valid ones, so that each is checked once."""
 
     def __init__(self, committee: Committee, domain: Domain, verifier: Verifier) -> None:
         self._committee = committee
         self._domain = domain
         self._verifier = verifier
         self._genesis = genesis_certificate(domain)
-        self._valid: Recent[BlockCertificate | CommitCertificate | TimeoutCertificate, bool] = Recent(256)
+        self._valid: Recent[tuple[object, ...], Certificate] = Recent(256)
 
-    def trust(self, certificate: BlockCertificate | CommitCertificate | TimeoutCertificate) -> None:
+    def trust(self, certificate: Certificate) -> None:
         """Remember a certificate that was assembled here from verified signatures."""
-        self._valid.put(certificate, True)
+        self._valid.put(_name(certificate), certificate)
+
+    def _known(self, certificate: Certificate) -> bool:
+        """Was this very certificate, all fields included, found valid before?"""
+        known = self._valid.get(_name(certificate))
+        return known is certificate or known == certificate
 
     def block_fault(self, certificate: BlockCertificate) -> str | None:
         """QC(kind, v, h): Q votes of one kind; at view 0 only the genesis certificate itself."""
         if certificate.view == 0:
             return None if certificate == self._genesis else "not the genesis certificate"
+        if self._known(certificate):
+            return None
         statement = self._domain.vote(certificate.kind, certificate.view, certificate.block)
         return self._quorum_fault(certificate, statement)
 
     def commit_fault(self, certificate: CommitCertificate) -> str | None:
         """CQC(v, h): Q commit votes."""
+        if self._known(certificate):
+            return None
         return self._quorum_fault(certificate, self._domain.commit(certificate.view, certificate.block))
 
     def timeout_fault(self, certificate: TimeoutCertificate) -> str | None:
         """TC(v): Q timeouts with signed lock views, whose maximum is that of the enclosed, valid certificate (1.2)."""
-        if self._valid.get(certificate):
+        if self._known(certificate):
             return None
         if not rules.well_formed(certificate.view, certificate.lock_views, certificate.high):
             return f"lock views do not fit a high certificate of view {certificate.high.view}"
@@ -91,14 +81,12 @@ class Certificates:
 
     def _quorum_fault(
         self,
-        certificate: BlockCertificate | CommitCertificate | TimeoutCertificate,
+        certificate: Certificate,
         statements: bytes | list[bytes],
     ) -> str | None:
         """Checks (1) to (4) of section 0."""
         if certificate.epoch != self._domain.epoch:
             return f"epoch {certificate.epoch}, here {self._domain.epoch}"
-        if self._valid.get(certificate):
-            return None
         fault = certificate_fault(
             self._committee.tribe,
             self._committee.keys,
@@ -109,5 +97,12 @@ class Certificates:
             self._verifier,
         )
         if fault is None:
-            self._valid.put(certificate, True)
+            self.trust(certificate)
         return fault
+
+
+def _name(certificate: Certificate) -> tuple[object, ...]:
+    """What to look a certificate up by: short to hash, and rarely shared by two different valid ones."""
+    if isinstance(certificate, TimeoutCertificate):
+        return TimeoutCertificate, certificate.view, certificate.signers
+    return type(certificate), certificate.view, certificate.block, certificate.signers

@@ -23,9 +23,12 @@ class Chain:
     """Bodies above the finalised head are bounded by the caller (certified, or few a view); the finalised chain is
     kept whole, because it is what a late node asks for."""
 
+    __slots__ = ("_bodies", "_children", "_finalised", "_open", "certified", "head", "head_view")
+
     def __init__(self, domain: Domain) -> None:
         genesis = genesis_block(domain)
         self.head = block_hash(genesis)
+        self.head_view = 0
         self._finalised: list[bytes] = [self.head]  # by height
         self._bodies: dict[bytes, Block] = {self.head: genesis}
         self._children: dict[bytes, list[bytes]] = {}  # of blocks not below the head
@@ -35,10 +38,6 @@ class Chain:
     @property
     def height(self) -> int:
         return len(self._finalised) - 1
-
-    @property
-    def head_view(self) -> int:
-        return self._bodies[self.head].view
 
     def get(self, block: bytes) -> Block | None:
         return self._bodies.get(block)
@@ -64,6 +63,11 @@ class Chain:
             block = self._bodies.get(block.parent)
         return False
 
+    def connected(self, block: bytes) -> bool:
+        """Is `block` the finalised head or, as nearly always, a child of it that is held here?"""
+        body = self._bodies.get(block)
+        return body is not None and (block == self.head or (body.parent == self.head and body.view > self.head_view))
+
     def path(self, block: bytes) -> Path:
         """The path from the finalised head to `block`; empty if it is the head."""
         blocks: list[Block] = []
@@ -86,7 +90,7 @@ class Chain:
         self._finalised.append(identity)
         self._bodies[identity] = block
         self._open.pop(identity, None)
-        self.head = identity
+        self.head, self.head_view = identity, block.view
 
     def trim(self) -> None:
         """Drop the branches that can no longer matter: bodies at or below the head's view that are not final."""

@@ -58,19 +58,6 @@ class MoonshotCore(Engine):
         if len(committee.tribe) < 2:
             raise ConfigError("a tribe of one node cannot run Moonshot; configure at least two ([cluster] nodes)")
         super().__init__(me, committee, domain, signer, verifier, payload)
-        self._handlers: dict[type[Any], Callable[[NodeId, Any], None]] = {
-            OptimisticProposal: self._on_proposal,
-            NormalProposal: self._on_proposal,
-            FallbackProposal: self._on_proposal,
-            Vote: self._on_vote,
-            CommitVote: self._on_commit_vote,
-            Timeout: self._on_timeout,
-            BlockCertificate: self._on_block_certificate,
-            CommitCertificate: self._on_commit_certificate,
-            TimeoutCertificate: self._on_timeout_certificate,
-            BlockRequest: self.sync.serve,
-            BlockResponse: self._on_response,
-        }
         self._timers: dict[str, Callable[[], None]] = {
             "moonshot:view": self.timer_expired,
             "moonshot:propose": self.propose,
@@ -91,27 +78,33 @@ class MoonshotCore(Engine):
     # ------------------------------------------------------------ the port
     def step(self, now: int, event: Event) -> Sequence[Effect]:
         """Digest one event (nodes/port.py). A halted core stays silent."""
+        if isinstance(event, Receive):
+            return self.receive(now, event.sender, event.message)
         if self.halted:
             return ()
         self._begin(now)
         match event:
-            case Receive(sender, message):
-                handler = self._handlers.get(type(message))
-                if handler is None:
-                    return ()
-                if sender in self.committee.keys:
-                    handler(sender, message)
-                else:
-                    self.out.reject(sender, "sender is no member of the cluster")
-            case Expire(timer):
-                if timer not in self._timers:
-                    return ()
+            case Expire(timer) if timer in self._timers:
                 self._timers[timer]()
             case Start(records):
                 self._start(records)
             case _:
                 return ()
         return self._finish()
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
+        """step(now, Receive(sender, message))."""
+        handler = _HANDLERS.get(type(message))
+        if handler is None or self.halted:
+            return ()
+        self.out.now = now
+        if self.fresh:
+            self.fresh.clear()
+        if sender in self.committee.keys:
+            handler(self, sender, message)
+        else:
+            self.out.reject(sender, "sender is no member of the cluster")
+        return self._finish() if self.reconsider or self.out.own or self.out.effects else ()
 
     def notify(self, now: int, notice: Notice) -> Sequence[Effect]:
         """A new availability certificate may be what an idle leader waits for."""
@@ -123,7 +116,8 @@ class MoonshotCore(Engine):
 
     def _begin(self, now: int) -> None:
         self.out.now = now
-        self.fresh.clear()
+        if self.fresh:
+            self.fresh.clear()
 
     def _finish(self) -> Sequence[Effect]:
         """Handle own messages, and look at the view's proposals again, until nothing is left to do."""
@@ -132,7 +126,7 @@ class MoonshotCore(Engine):
                 self.evaluate()
             if self.out.own:
                 message: Message = self.out.own.popleft()
-                self._handlers[type(message)](self.me, message)
+                _HANDLERS[type(message)](self, self.me, message)
         return self.out.take(self.state)
 
     # ------------------------------------------------------------ start and restart
@@ -199,60 +193,75 @@ class MoonshotCore(Engine):
 
     def _on_justification(self, sender: NodeId, message: Proposal) -> bool:
         """The certificate inside NRM or FBK: fits the block, is valid, is processed; False: the proposal is refused."""
-        match message:
-            case NormalProposal(block, certificate):
-                if not rules.normal_fits(block, certificate):
-                    self.out.reject(sender, f"normal proposal of view {block.view} does not extend its certificate")
-                    return False
-                return self._accept(sender, certificate)
-            case FallbackProposal(block, certificate):
-                if not rules.fallback_fits(block, certificate):
-                    self.out.reject(sender, f"fallback proposal of view {block.view} is not on its highest block")
-                    return False
-                fault = self.certificates.timeout_fault(certificate)
-                if fault:
-                    self.out.reject(sender, f"timeout certificate of view {certificate.view}: {fault}")
-                    return False
-                self.on_timeout_certificate(certificate)
+        block = message.block
+        if isinstance(message, NormalProposal):
+            if not rules.normal_fits(block, message.certificate):
+                self.out.reject(sender, f"normal proposal of view {block.view} does not extend its certificate")
+                return False
+            return self._accept(sender, message.certificate)
+        if isinstance(message, FallbackProposal):
+            certificate = message.certificate
+            if not rules.fallback_fits(block, certificate):
+                self.out.reject(sender, f"fallback proposal of view {block.view} is not on its highest block")
+                return False
+            fault = self.certificates.timeout_fault(certificate)
+            if fault:
+                self.out.reject(sender, f"timeout certificate of view {certificate.view}: {fault}")
+                return False
+            self.on_timeout_certificate(certificate)
         return True
 
     # ------------------------------------------------------------ votes
     def _on_vote(self, sender: NodeId, vote: Vote) -> None:
-        if self._worth_counting(sender, vote):
-            tally = self.votes[vote.kind]
-            if tally.add(vote.view, vote.block, vote.voter, vote.signature, sender == vote.voter):
-                quorum = tally.quorum(vote.view, vote.block)
-                if quorum:
-                    qc = BlockCertificate(self.domain.epoch, vote.kind, vote.view, vote.block, *quorum)
-                    self.certificates.trust(qc)
-                    self.on_certificate(qc)
+        place = self._place(sender, vote)
+        if place is None:
+            return
+        kind, tally, direct = vote.kind, self.votes[vote.kind], sender == vote.voter
+        needed = vote.block not in self.chain.certified and vote.view > self.chain.head_view
+        complete = tally.meet(place, vote, direct, needed)
+        if complete is None:
+            self.evidence.again(place, vote, tally, kind)
+            complete = needed and tally.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        self.evidence.compare(place, vote.view, kind)
+        if complete:
+            quorum = tally.quorum(vote.view, vote.block)
+            if quorum:
+                qc = BlockCertificate(self.domain.epoch, kind, vote.view, vote.block, *quorum)
+                self.certificates.trust(qc)
+                self.on_certificate(qc)
+        if tally.evicted:
             self._reject_evicted(sender, tally)
 
     def _on_commit_vote(self, sender: NodeId, vote: CommitVote) -> None:
-        if self.parameters.variant == "commit" and self._worth_counting(sender, vote):
-            tally = self.commit_votes
-            if tally.add(vote.view, vote.block, vote.voter, vote.signature, sender == vote.voter):
-                quorum = tally.quorum(vote.view, vote.block)
-                if quorum:
-                    certificate = CommitCertificate(self.domain.epoch, vote.view, vote.block, *quorum)
-                    self.certificates.trust(certificate)
-                    self.on_commit_certificate(certificate)
+        place = self._place(sender, vote) if self.parameters.variant == "commit" else None
+        if place is None:
+            return
+        tally, direct, needed = self.commit_votes, sender == vote.voter, vote.view > self.chain.head_view
+        complete = tally.meet(place, vote, direct, needed)
+        if complete is None:
+            self.evidence.again(place, vote, tally, "commit")
+            complete = needed and tally.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        if complete:
+            quorum = tally.quorum(vote.view, vote.block)
+            if quorum:
+                certificate = CommitCertificate(self.domain.epoch, vote.view, vote.block, *quorum)
+                self.certificates.trust(certificate)
+                self.on_commit_certificate(certificate)
+        if tally.evicted:
             self._reject_evicted(sender, tally)
 
-    def _worth_counting(self, sender: NodeId, vote: Vote | CommitVote) -> bool:
-        """A member's vote, in the window, that can still matter; equivocation is looked for in all of them."""
-        if vote.voter not in self.committee.index:
+    def _place(self, sender: NodeId, vote: Vote | CommitVote) -> int | None:
+        """The voter's place in the tribe if its vote is for a view in the window: equivocation is looked for in all
+        of these, needed or not."""
+        place = self.committee.index.get(vote.voter)
+        if place is None:
             self.out.reject(sender, f"vote of {vote.voter}, who is not in the tribe")
-            return False
-        if self._too_far(vote.view):
+            return None
+        ahead, bound = vote.view - self.state.view, self.parameters.recency_bound
+        if ahead > bound:
             self.out.reject(sender, f"vote for view {vote.view} is too far ahead of view {self.view}")
-            return False
-        if vote.view < max(1, self.view - self.parameters.recency_bound):
-            return False
-        self.evidence.vote(vote)
-        if isinstance(vote, Vote):
-            return vote.block not in self.chain.certified and vote.view > self.chain.head_view
-        return vote.view > self.chain.head_view
+            return None
+        return place if vote.view >= 1 and ahead >= -bound else None
 
     def _reject_evicted(self, sender: NodeId, tally: VoteTally) -> None:
         for voter in tally.evicted:
@@ -343,6 +352,9 @@ class MoonshotCore(Engine):
         else:
             self.on_timeout_certificate(certificate)
 
+    def _on_request(self, sender: NodeId, request: BlockRequest) -> None:
+        self.sync.serve(sender, request)
+
     def _on_response(self, sender: NodeId, response: BlockResponse) -> None:
         accepted = self.sync.accept(sender, response)
         for identity, block in accepted:
@@ -355,3 +367,19 @@ class MoonshotCore(Engine):
     def _too_far(self, view: int) -> bool:
         """Beyond the window of 1.4 (message recency bound)."""
         return view > self.view + self.parameters.recency_bound
+
+
+# One table for all nodes of a process: it stays in the cache.
+_HANDLERS: dict[type[Any], Callable[[MoonshotCore, NodeId, Any], None]] = {
+    OptimisticProposal: MoonshotCore._on_proposal,
+    NormalProposal: MoonshotCore._on_proposal,
+    FallbackProposal: MoonshotCore._on_proposal,
+    Vote: MoonshotCore._on_vote,
+    CommitVote: MoonshotCore._on_commit_vote,
+    Timeout: MoonshotCore._on_timeout,
+    BlockCertificate: MoonshotCore._on_block_certificate,
+    CommitCertificate: MoonshotCore._on_commit_certificate,
+    TimeoutCertificate: MoonshotCore._on_timeout_certificate,
+    BlockRequest: MoonshotCore._on_request,
+    BlockResponse: MoonshotCore._on_response,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from nodes.committee import Committee
-from nodes.crypto import Domain, Signer, Verifier, signers_of
+from nodes.crypto import Domain, Signer, Verifier, hex_of, signers_of
 from nodes.messages import (
     Block,
     BlockCertificate,
@@ -21,7 +21,7 @@ from nodes.messages import (
     VoteKind,
 )
 from nodes.moonshot import rules
-from nodes.moonshot.certificates import CachingVerifier, Certificates
+from nodes.moonshot.certificates import Certificates
 from nodes.moonshot.chain import Chain
 from nodes.moonshot.evidence import Evidence
 from nodes.moonshot.leaders import Leaders
@@ -31,9 +31,12 @@ from nodes.moonshot.proposer import Proposer
 from nodes.moonshot.state import Replica, genesis_certificate
 from nodes.moonshot.sync import Synchroniser
 from nodes.moonshot.tallies import TimeoutTally, VoteTally
+from nodes.moonshot.window import ByView
 from nodes.port import EVERYONE, TRIBE, Finalised, PayloadSource
 from nodes.records import BlockRecord, FinalisedRecord
+from nodes.remember import noting, remembering
 
+PRUNE_EVERY = 4  # views: what is outside the window is ignored anyhow, so it may stay a little longer
 VOTE_KINDS: tuple[VoteKind, ...] = ("optimistic", "normal", "fallback")
 
 
@@ -54,31 +57,32 @@ class Engine:
         self.committee = committee
         self.parameters = parameters
         self.domain = domain
-        self.signer = signer
+        self.verifier = remembering(verifier)
+        self.signer = noting(signer, self.verifier) if signer else None  # own votes come back in certificates
         self.payload = payload
-        self.verifier = CachingVerifier(verifier)
         self.certificates = Certificates(committee, domain, self.verifier)
         self.leaders = Leaders(committee.tribe, committee.config.leaders)
         self.state = Replica(lock=genesis_certificate(domain))
         self.out = Outbox()
         self.chain = Chain(domain)
         self.sync = Synchroniser(me, self.chain, self.out, parameters.sync_retry_ms)
-        self.evidence = Evidence(self.out, self._authentic)
-        self.book = ProposalBook(self.evidence)
         self.votes = {kind: VoteTally(committee, self.verifier, partial(domain.vote, kind)) for kind in VOTE_KINDS}
+        self.evidence = Evidence(self.out, self._authentic, self.votes)
+        self.book = ProposalBook(self.evidence)
         self.commit_votes = VoteTally(committee, self.verifier, domain.commit)
         self.timeouts = TimeoutTally(committee)
         self.proposer: Proposer | None = None
         if signer:
             idle = parameters.idle_delay_ms
-            self.proposer = Proposer(me, domain, self._sign, self.chain, self.out, payload, idle)
+            self.proposer = Proposer(me, domain, self.sign, self.chain, self.out, payload, idle)
         self.halted = False
         self.reconsider = False  # the current view's proposals deserve another look before the step ends
         self.fresh: set[bytes] = set()  # batches finalised in this step: siblings have not heard of them yet
         self.last_timeout_certificate: TimeoutCertificate | None = None
-        self._verdicts: dict[bytes, tuple[int, bool]] = {}  # block -> (view, may be voted for), once judged
-        self._durable: dict[bytes, int] = {}  # block -> view: its body is in the log
-        self._sighted: set[tuple[int, str, bytes]] = set()
+        self._verdicts: ByView[dict[bytes, bool]] = ByView()  # block -> may it be voted for, once judged
+        self._durable: ByView[set[bytes]] = ByView()  # blocks whose body is in the log
+        self._sighted: dict[int, set[tuple[str, bytes]]] = {}
+        self._pruned = 0
         self._goal: tuple[int, bytes, str] | None = None  # highest committed block whose path is not local yet
 
     # ------------------------------------------------------------ certificates
@@ -120,7 +124,15 @@ class Engine:
         if not self.signer or not rules.enters(self.state, tc.view):
             return
         signers = signers_of(self.committee.tribe, tc.signers) or ()
-        self.out.emit("timeout_certificate", view=tc.view, high_view=tc.high.view, signers=list(signers))
+        self.out.emit(
+            "timeout_certificate",
+            view=tc.view,
+            high_view=tc.high.view,
+            high=tc.high.block.hex(),
+            signers=list(signers),
+            lock_views=list(tc.lock_views),
+            signatures=[signature.hex() for signature in tc.signatures],
+        )
         self.last_timeout_certificate = tc
         leader = self.leaders(tc.view + 1)
         if leader == self.me and self.proposer:
@@ -133,17 +145,17 @@ class Engine:
 
     def sighted(self, certificate: BlockCertificate | CommitCertificate, kind: str) -> None:
         """Trace `certify`, once for each (view, kind, block)."""
-        entry = (certificate.view, kind, certificate.block)
-        if entry in self._sighted or certificate.view == 0:
+        seen = self._sighted.setdefault(certificate.view, set())
+        if (kind, certificate.block) in seen or certificate.view == 0:
             return
-        self._sighted.add(entry)
+        seen.add((kind, certificate.block))
         self.out.emit(
             "certify",
             view=certificate.view,
             kind=kind,
             block=certificate.block.hex(),
             signers=list(signers_of(self.committee.tribe, certificate.signers) or ()),
-            signatures=[signature.hex() for signature in certificate.signatures],
+            signatures=hex_of(certificate.signatures),
         )
 
     # ------------------------------------------------------------ views and timeouts
@@ -184,7 +196,7 @@ class Engine:
         """TMO(view) with the lock as it is now, for a view in E."""
         assert self.signer is not None
         statement = self.domain.timeout(view, self.state.lock.view)
-        return Timeout(view, self.state.lock, self.me, self._sign(statement))
+        return Timeout(view, self.state.lock, self.me, self.sign(statement))
 
     # ------------------------------------------------------------ proposals and votes
     def propose(self) -> None:
@@ -212,10 +224,11 @@ class Engine:
 
     def _acceptable(self, candidate: Candidate) -> bool:
         """Height, time and payload against the ancestors; False also while an ancestor's body is missing (1.8)."""
-        verdict = self._verdicts.get(candidate.identity)
-        if verdict is not None:
-            return verdict[1]
         block = candidate.block
+        verdicts = self._verdicts.setdefault(block.view, {})
+        verdict = verdicts.get(candidate.identity)
+        if verdict is not None:
+            return verdict
         parent = self.chain.get(block.parent)
         path = self.chain.path(block.parent)
         if path.conflict:
@@ -234,7 +247,7 @@ class Engine:
         else:
             taken = {c.batch for b in path.blocks for c in b.payload}
             fault = self.payload.fault(block, frozenset(taken | self.fresh))
-        self._verdicts[candidate.identity] = (block.view, fault is None)
+        verdicts[candidate.identity] = fault is None
         if fault is not None:
             self.out.reject(block.proposer, f"proposal of view {block.view}: {fault}")
         return fault is None
@@ -246,8 +259,9 @@ class Engine:
         if self.proposer and leads_next and rules.may_propose_optimistically(state, identity):
             self.proposer.optimistic(identity, view + 1)
             self.propose()
-        if self.leaders(view) != self.me and identity not in self._durable:
-            self._durable[identity] = view
+        durable = self._durable.setdefault(view, set())
+        if self.leaders(view) != self.me and identity not in durable:
+            durable.add(identity)
             self.out.persist(BlockRecord(candidate.block))
         match candidate.kind:
             case "optimistic":
@@ -257,8 +271,8 @@ class Engine:
             case "fallback":
                 state.fallback_view = view
         self.out.save()
-        self.out.emit("vote", view=view, kind=candidate.kind, block=identity.hex())
-        signature = self._sign(self.domain.vote(candidate.kind, view, identity))
+        self.out.emit("vote", **candidate.traced())
+        signature = self.sign(self.domain.vote(candidate.kind, view, identity))
         vote = Vote(candidate.kind, view, identity, self.me, signature)
         self.out.multicast(TRIBE, vote)
         self.out.own.append(vote)
@@ -276,10 +290,10 @@ class Engine:
         return rules.may_commit_vote_indirectly(state, qc, descended)
 
     def _commit_vote(self, qc: BlockCertificate) -> None:
-        self.state.commit_voted.add((qc.view, qc.block))
+        self.state.note_commit_vote(qc.view, qc.block)
         self.out.save()
         self.out.emit("vote", view=qc.view, kind="commit", block=qc.block.hex())
-        vote = CommitVote(qc.view, qc.block, self.me, self._sign(self.domain.commit(qc.view, qc.block)))
+        vote = CommitVote(qc.view, qc.block, self.me, self.sign(self.domain.commit(qc.view, qc.block)))
         self.out.multicast(EVERYONE, vote)
         self.out.own.append(vote)
 
@@ -299,6 +313,8 @@ class Engine:
 
     def fetch(self, block: bytes, view: int, first: NodeId) -> None:
         """Pull the first body that is missing between the finalised head and `block`, of view at most `view`."""
+        if self.chain.connected(block):
+            return
         path = self.chain.path(block)
         if path.missing is not None:
             self.sync.want(path.missing, path.blocks[0].view - 1 if path.blocks else view, first)
@@ -352,12 +368,10 @@ class Engine:
             self.commit(parent.view, body.parent, "two-chain")
 
     # ------------------------------------------------------------ helpers
-    def _sign(self, statement: bytes) -> bytes:
-        """Own signature, which nobody here needs to verify again."""
+    def sign(self, statement: bytes) -> bytes:
+        """Own signature."""
         assert self.signer is not None
-        signature = self.signer.sign(statement)
-        self.verifier.trust(self.committee.keys[self.me], statement, signature)
-        return signature
+        return self.signer.sign(statement)
 
     def _authentic(self, vote: Vote | CommitVote) -> bool:
         if isinstance(vote, Vote):
@@ -369,6 +383,11 @@ class Engine:
     def _prune(self, below: int) -> None:
         """Bounded memory: nothing is kept about views under `below` but the chain itself."""
         self.state.prune(below)
+        for view in [view for view in self._sighted if view < below]:  # a late certificate may be of any view
+            del self._sighted[view]
+        if below < self._pruned + PRUNE_EVERY:
+            return
+        self._pruned = below
         for tally in (*self.votes.values(), self.commit_votes):
             tally.prune(below)
         self.timeouts.prune(below)
@@ -376,6 +395,5 @@ class Engine:
         self.book.prune(below)
         if self.proposer:
             self.proposer.prune(below)
-        self._sighted = {entry for entry in self._sighted if entry[0] >= below}
-        self._durable = {h: view for h, view in self._durable.items() if view >= below}
-        self._verdicts = {h: verdict for h, verdict in self._verdicts.items() if verdict[0] >= below}
+        self._durable.prune(below)
+        self._verdicts.prune(below)

@@ -5,12 +5,13 @@ replica makes in one view. Both signatures are verified before anybody is accuse
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from nodes.messages import CommitVote, FallbackProposal, NodeId, NormalProposal, OptimisticProposal, Vote
+from nodes.messages import CommitVote, FallbackProposal, NodeId, NormalProposal, OptimisticProposal, Vote, VoteKind
 from nodes.moonshot.outbox import Outbox
+from nodes.moonshot.tallies import VoteTally
 
 Proposal = OptimisticProposal | NormalProposal | FallbackProposal
 Signed = Proposal | Vote | CommitVote
@@ -19,34 +20,39 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Evidence:
-    """Remembers the first vote of each kind, voter and view, and reports conflicts as `accuse` events."""
+    """Compares votes with the first ones of each kind, voter and view, and reports conflicts as `accuse` events."""
 
-    def __init__(self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool]) -> None:
+    __slots__ = ("_accused", "_authentic", "_firsts", "_out")
+
+    def __init__(
+        self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool], firsts: Mapping[VoteKind, VoteTally]
+    ) -> None:
         self._out = out
         self._authentic = authentic
-        self._votes: dict[int, dict[NodeId, dict[str, Vote | CommitVote]]] = {}
+        self._firsts = firsts
         self._accused: set[tuple[int, NodeId, str]] = set()
 
-    def vote(self, vote: Vote | CommitVote) -> None:
-        """Compare a vote, verified or not, with what its voter said before in this view."""
-        kind = vote.kind if isinstance(vote, Vote) else "commit"
-        held = self._votes.setdefault(vote.view, {}).setdefault(vote.voter, {})
-        first = held.get(kind)
-        if first is None:
-            held[kind] = vote
-        elif first.block != vote.block:
-            if not self._authentic(first):
-                held[kind] = vote
-            else:
-                self._conflict(vote.voter, f"double-vote-{kind}", first, vote)
-        else:
+    def again(self, place: int, vote: Vote | CommitVote, tally: VoteTally, kind: str) -> None:
+        """A vote, verified or not, that is not the first of its voter (at `place`) in this view and kind."""
+        first = tally.first(vote.view, place)
+        if first is None or first.block == vote.block:
             return
-        normal, other = held.get("normal"), held.get("fallback")
-        if normal is not None and other is not None and kind in ("normal", "fallback"):
-            self._conflict(vote.voter, "normal-and-fallback-vote", normal, other)
-        optimistic = held.get("optimistic")
-        if optimistic is not None and normal is not None and optimistic.block != normal.block:
-            self._conflict(vote.voter, "optimistic-normal-mismatch", optimistic, normal)
+        if not self._authentic(first):
+            tally.replace_first(place, vote)
+        else:
+            self._conflict(vote.voter, f"double-vote-{kind}", first, vote)
+
+    def compare(self, place: int, view: int, kind: VoteKind) -> None:
+        """A vote of this kind has become a first one: normal ones against the fallback and the optimistic one."""
+        normal = self._firsts["normal"].first(view, place)
+        if normal is None:
+            return
+        other = self._firsts["fallback"].first(view, place) if kind != "optimistic" else None
+        if other is not None:
+            self._conflict(normal.voter, "normal-and-fallback-vote", normal, other)
+        other = self._firsts["optimistic"].first(view, place)
+        if other is not None and other.block != normal.block:
+            self._conflict(normal.voter, "optimistic-normal-mismatch", other, normal)
 
     def accuse(self, culprit: NodeId, view: int, kind: str, *objects: Signed) -> None:
         """Emit `accuse` once; `evidence` is base64 of the msgpack array of the encoded objects."""
@@ -58,9 +64,8 @@ class Evidence:
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._votes if v < below]:
-            del self._votes[view]
-        self._accused = {entry for entry in self._accused if entry[0] >= below}
+        if self._accused:
+            self._accused = {entry for entry in self._accused if entry[0] >= below}
 
     def _conflict(self, voter: NodeId, kind: str, *votes: Vote | CommitVote) -> None:
         view = votes[0].view

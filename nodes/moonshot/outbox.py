@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from nodes.messages import Message, NodeId
@@ -19,10 +20,12 @@ class Outbox:
     A multicast excludes its sender, so an own vote, timeout or proposal is put into `own` and handled in the same step.
     """
 
+    __slots__ = ("_unsaved", "effects", "now", "own")
+
     def __init__(self) -> None:
         self.now = 0
         self.own: deque[Message] = deque()
-        self._effects: list[Effect] = []
+        self.effects: list[Effect] = []
         self._unsaved = False
 
     @property
@@ -33,34 +36,36 @@ class Outbox:
         """The vote state changed: its snapshot is durable before anything of this step leaves the node."""
         self._unsaved = True
 
-    def take(self, state: Replica) -> list[Effect]:
+    def take(self, state: Replica) -> Sequence[Effect]:
         """All effects of the step. One snapshot, of the state at its end, bars at least what each vote needs barred."""
-        effects, self._effects = self._effects, []
+        if not (self.effects or self._unsaved):
+            return ()
+        effects, self.effects = self.effects, []
         if self._unsaved:
             self._unsaved = False
             effects.insert(0, Persist(state.snapshot()))
         return effects
 
     def put(self, effect: Effect) -> None:
-        self._effects.append(effect)
+        self.effects.append(effect)
 
     def emit(self, event: str, **fields: Any) -> None:
-        self._effects.append(Emit(event, fields))
+        self.effects.append(Emit(event, fields))
 
     def reject(self, sender: NodeId, reason: str) -> None:
-        self._effects.append(Emit("reject", {"reason": reason, "sender": sender}))
+        self.effects.append(Emit("reject", {"reason": reason, "sender": sender}))
 
     def send(self, to: NodeId, message: Message) -> None:
-        self._effects.append(Send(to, message))
+        self.effects.append(Send(to, message))
 
     def multicast(self, group: str, message: Message) -> None:
-        self._effects.append(Multicast(group, message))
+        self.effects.append(Multicast(group, message))
 
     def persist(self, record: Record) -> None:
-        self._effects.append(Persist(record))
+        self.effects.append(Persist(record))
 
     def timer(self, name: str, at: int) -> None:
-        self._effects.append(SetTimer(f"moonshot:{name}", at))
+        self.effects.append(SetTimer(f"moonshot:{name}", at))
 
     def cancel(self, name: str) -> None:
-        self._effects.append(CancelTimer(f"moonshot:{name}"))
+        self.effects.append(CancelTimer(f"moonshot:{name}"))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from nodes.messages import Block, FallbackProposal, NormalProposal, OptimisticProposal, VoteKind
 from nodes.moonshot.evidence import Evidence
+from nodes.moonshot.window import ByView
 
 Main = NormalProposal | FallbackProposal
 KIND: dict[type[object], VoteKind] = {
@@ -23,6 +26,14 @@ class Candidate(msgspec.Struct):
     block: Block
     message: OptimisticProposal | Main
 
+    def traced(self) -> dict[str, Any]:
+        """The fields of the `vote` event of a vote for it."""
+        block = self.block
+        fields = {"view": block.view, "kind": self.kind, "block": self.identity.hex(), "parent": block.parent.hex()}
+        if isinstance(self.message, FallbackProposal):
+            fields["high"] = self.message.certificate.high.block.hex()
+        return fields
+
 
 class Slot(msgspec.Struct):
     """What the leader of one view has proposed, as seen here."""
@@ -36,7 +47,7 @@ class ProposalBook:
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
-        self._slots: dict[int, Slot] = {}
+        self._slots: ByView[Slot] = ByView()
 
     def known(self, kind: VoteKind, view: int, identity: bytes) -> bool:
         """Has this proposal been kept already?"""
@@ -50,7 +61,9 @@ class ProposalBook:
     def add(self, candidate: Candidate) -> bool:
         """Keep a proposal with a verified signature; False if the view has its fill (the leader is accused then)."""
         view = candidate.block.view
-        slot = self._slots.setdefault(view, Slot())
+        slot = self._slots.get(view)
+        if slot is None:
+            slot = self._slots[view] = Slot()
         if candidate.kind == "optimistic":
             return self._add_optimistic(slot, candidate)
         self._same_parent(candidate, slot.optimistic)
@@ -93,5 +106,4 @@ class ProposalBook:
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        for view in [v for v in self._slots if v < below]:
-            del self._slots[view]
+        self._slots.prune(below)

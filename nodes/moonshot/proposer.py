@@ -21,6 +21,7 @@ from nodes.messages import (
 from nodes.moonshot.chain import Chain
 from nodes.moonshot.outbox import MS, Outbox
 from nodes.moonshot.state import Replica
+from nodes.moonshot.window import ByView
 from nodes.port import EVERYONE, PayloadSource
 from nodes.records import ProposedRecord
 
@@ -62,7 +63,7 @@ class Proposer:
         self._out = out
         self._payload = payload
         self._idle = idle_delay_ms * MS
-        self._own: dict[int, OwnView] = {}
+        self._own: ByView[OwnView] = ByView()
         self._pending: list[Pending] = []
 
     def recover(self, record: ProposedRecord) -> None:
@@ -109,8 +110,7 @@ class Proposer:
 
     def prune(self, below: int) -> None:
         """Forget own proposals of views under `below`."""
-        for view in [v for v in self._own if v < below]:
-            del self._own[view]
+        self._own.prune(below)
 
     def _allowed(self, pending: Pending) -> bool:
         """The legal shape of a view (1.4): at most two OPT with different parents, and one of NRM or FBK."""

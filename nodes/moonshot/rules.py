@@ -85,7 +85,7 @@ def may_vote_fallback(state: Replica, block: Block) -> bool:
 # ---------------------------------------------------------------- commit votes (Commit Moonshot)
 def has_commit_voted(state: Replica, view: int) -> bool:
     """One commit vote a view, whatever the block: within the bound there is only one certified block to vote for."""
-    return any(voted == view for voted, _ in state.commit_voted)
+    return view in [voted for voted, _ in state.commit_voted]
 
 
 def may_commit_vote(state: Replica, certificate: BlockCertificate) -> bool:

@@ -32,10 +32,25 @@ class Replica(msgspec.Struct):
     timed_out: set[int] = msgspec.field(default_factory=set)  # E
     commit_voted: set[tuple[int, bytes]] = msgspec.field(default_factory=set)
 
+    commit_votes: tuple[tuple[int, bytes], ...] = ()  # commit_voted in order, as snapshots hold it
+
+    def __post_init__(self) -> None:
+        self.commit_votes = tuple(sorted(self.commit_voted))
+
+    def note_commit_vote(self, view: int, block: bytes) -> None:
+        """CMT(view, block) is about to be sent."""
+        self.commit_voted.add((view, block))
+        self.commit_votes = (*self.commit_votes, (view, block))
+        if self.commit_votes[-2:] != tuple(sorted(self.commit_votes[-2:])):  # an indirect one, for an earlier view
+            self.commit_votes = tuple(sorted(self.commit_voted))
+
     def prune(self, below: int) -> None:
         """Forget what concerns views under `below`; `timeout_view` and the a_* still bar every vote there."""
-        self.timed_out = {view for view in self.timed_out if view >= below}
-        self.commit_voted = {entry for entry in self.commit_voted if entry[0] >= below}
+        if self.timed_out:
+            self.timed_out = {view for view in self.timed_out if view >= below}
+        while self.commit_votes and self.commit_votes[0][0] < below:
+            self.commit_voted.discard(self.commit_votes[0])
+            self.commit_votes = self.commit_votes[1:]
 
     def snapshot(self) -> VoteState:
         """The record that must be durable before anything this state permitted leaves the node."""
@@ -46,9 +61,9 @@ class Replica(msgspec.Struct):
             normal_view=self.normal_view,
             fallback_view=self.fallback_view,
             timeout_view=self.timeout_view,
-            timed_out=tuple(sorted(self.timed_out)),
+            timed_out=tuple(sorted(self.timed_out)) if self.timed_out else (),
             lock=self.lock,
-            commit_voted=tuple(sorted(self.commit_voted)),
+            commit_voted=self.commit_votes,
         )
 
     @staticmethod

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from nodes.byobject import ByObject
 from nodes.committee import Committee
 from nodes.crypto import Domain, Verifier, certificate_fault
 from nodes.messages import AvailabilityCertificate, AvailabilityVote, Batch, BatchHeader, Transaction, encode, tx_root
 from nodes.validity import transaction_fault
+
+WHOLE_BYTES = 512 * 1024
+_whole: ByObject[bool] = ByObject(64)  # batches without a fault of the body
 
 Key: TypeAlias = tuple[int, str, int]  # K within one chain, epoch and cycle: clan, proposer, seq
 Facts: TypeAlias = tuple[bytes, int, int, int]  # what one vote is for: batch id, tx_count, byte_length, created_ms
@@ -81,6 +85,8 @@ def proposal_fault(
 
 def body_fault(batch: Batch) -> str | None:
     """Why the transactions are not the ones that the header binds, or None."""
+    if _whole.get(batch):
+        return None
     header = batch.header
     if len(batch.transactions) != header.tx_count:
         return f"{len(batch.transactions)} transactions, header says {header.tx_count}"
@@ -88,6 +94,8 @@ def body_fault(batch: Batch) -> str | None:
         return "byte length does not match the header"
     if tx_root(batch.transactions) != header.tx_root:
         return "transaction root does not match the header"
+    if header.byte_length <= WHOLE_BYTES:
+        _whole.put(batch, True)
     return None
 
 

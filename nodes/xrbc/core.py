@@ -19,8 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from nodes.committee import Committee
 from nodes.crypto import Domain, Signer, Verifier
 from nodes.messages import (
@@ -32,6 +30,7 @@ from nodes.messages import (
     BatchRequest,
     BatchResponse,
     Block,
+    Message,
     NodeId,
     Transaction,
     Wire,
@@ -62,6 +61,7 @@ from nodes.xrbc.agenda import Agenda
 from nodes.xrbc.check import Key, body_fault, key_of, place_fault, proposal_fault, transactions_fault
 from nodes.xrbc.early import EarlyBodies
 from nodes.xrbc.make import make_batch, make_vote
+from nodes.xrbc.own import OwnBatches
 from nodes.xrbc.pool import Pool
 from nodes.xrbc.report import Accusations, available_event, batch_event, reject_event, vote_event
 from nodes.xrbc.retrieval import Retrieval
@@ -70,13 +70,7 @@ from nodes.xrbc.voted import Voted
 
 TIMER = "xrbc:agenda"
 SEQ_WINDOW = 1000
-RESEND_BACKOFF = 4  # a batch without certificate is repeated every 1, 2, then 4 retry intervals, until it expires
 MS = 1_000_000
-
-
-class _Own(msgspec.Struct):
-    batch: Batch
-    attempts: int = 0
 
 
 class XrbcCore:
@@ -100,7 +94,7 @@ class XrbcCore:
         self._voted = Voted(committee.parameters.batch_ttl_ms)
         self._bodies: dict[bytes, Batch] = {}
         self._early = EarlyBodies(committee, domain, verifier)
-        self._own: dict[bytes, _Own] = {}  # own batches without certificate
+        self._own = OwnBatches(self._retry_ns, committee.parameters.batch_ttl_ms)
         self._next_seq = 0
         self._highest: dict[NodeId, int] = {}  # highest certified seq per proposer
         self._certified: dict[Key, AvailabilityCertificate] = {}  # the first for each key not final: equivocation proof
@@ -116,17 +110,24 @@ class XrbcCore:
     # ------------------------------------------------------------ Core
     def step(self, now: int, event: Event) -> list[Effect]:
         """Start, Receive of the five xRBC messages, Expire of the agenda; other events are ignored."""
-        out: list[Effect] = []
         if isinstance(event, Receive):
-            handler = self._handlers.get(type(event.message))
-            if handler is not None:
-                handler(now, event.sender, event.message, out)
-        elif isinstance(event, Expire):
+            return self.receive(now, event.sender, event.message)
+        out: list[Effect] = []
+        if isinstance(event, Expire):
             if event.timer == TIMER:
                 self._on_agenda(now, out)
         elif isinstance(event, Start):
             self._on_start(now, event, out)
         self._agenda.arm(out)
+        return out
+
+    def receive(self, now: int, sender: NodeId, message: Message) -> list[Effect]:
+        """See nodes/port.py."""
+        out: list[Effect] = []
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(now, sender, message, out)
+            self._agenda.arm(out)
         return out
 
     def notify(self, now: int, notice: Notice) -> list[Effect]:
@@ -159,7 +160,7 @@ class XrbcCore:
                 self._bodies[ident] = record.batch
                 out.append(Stored(record.batch))
                 if record.batch.header.proposer == self._me:
-                    self._own[ident] = _Own(record.batch)
+                    self._own.add(ident, record.batch)
                     self._next_seq = max(self._next_seq, record.batch.header.seq + 1)
             elif isinstance(record, BatchKeyRecord):
                 self._voted.add((record.clan, record.proposer, record.seq), record.batch)
@@ -168,9 +169,9 @@ class XrbcCore:
         for certificate, block_ms in final:
             self._pool.finalise(certificate, block_ms)
             self._learn_seq(certificate)
-            self._own.pop(certificate.batch, None)
-        for ident, own in list(self._own.items()):  # a clan of one certifies, and thereby removes, at once
-            header = own.batch.header
+            self._own.drop(certificate.batch)
+        for ident, batch in self._own.all():  # a clan of one certifies, and thereby removes, at once
+            header = batch.header
             if self._voted.get(key_of(header)) is None:  # crashed between the records of the body and of the vote
                 self._vote(now, header, ident, out)
             else:
@@ -185,7 +186,7 @@ class XrbcCore:
             self._domain, self._signer, self._me, self._clan, self._next_seq, transactions, now // MS
         )
         self._next_seq += 1
-        self._own[ident] = _Own(batch)
+        self._own.add(ident, batch)
         self._store(batch, ident, tuple(tx_id(transaction) for transaction in transactions), out)
         message = BatchMessage(batch)
         out.extend(Multicast(group, message) for group in (clan_group(self._clan), GATEWAYS))
@@ -193,19 +194,15 @@ class XrbcCore:
         self._vote(now, batch.header, ident, out)
 
     def _resend(self, now: int, ident: bytes, out: list[Effect]) -> None:
-        own = self._own.get(ident)
-        if own is None or self._clan is None:
+        again = self._own.repeat(now, ident)
+        if again is None or self._clan is None:
             return
-        header = own.batch.header
-        if header.created_ms + self._committee.parameters.batch_ttl_ms < now // MS:
-            del self._own[ident]
-            return
-        voters = self._tally.voters(key_of(header), ident)
-        message = BatchMessage(own.batch)
+        batch, due = again
+        voters = self._tally.voters(key_of(batch.header), ident)
+        message = BatchMessage(batch)
         members = self._committee.clans[self._clan]
         out.extend(Send(member, message) for member in members if member != self._me and member not in voters)
-        own.attempts += 1
-        self._agenda.add(now + self._retry_ns * min(2**own.attempts, RESEND_BACKOFF), ("resend", ident))
+        self._agenda.add(due, ("resend", ident))
 
     # ------------------------------------------------------------ clan member
     def _on_batch(self, now: int, sender: NodeId, message: BatchMessage, out: list[Effect]) -> None:
@@ -325,7 +322,7 @@ class XrbcCore:
             self._accusations.make(certificate.proposer, "batch-equivocation", key, (other, certificate), out)
         self._tally.settle(certificate)
         self._learn_seq(certificate)
-        self._own.pop(certificate.batch, None)
+        self._own.drop(certificate.batch)
         out.append(available_event(certificate, self._committee))
         out.append(Available(certificate))
 
@@ -344,7 +341,7 @@ class XrbcCore:
                 self._learn(certificate, out)
             if self._pool.finalise(certificate, block.timestamp_ms):
                 self._settle(key_of(certificate))
-            self._own.pop(batch, None)
+            self._own.drop(batch)
             if batch not in self._bodies and (self._gateway or certificate.clan == self._clan):
                 self._retrieval.begin(now, certificate, out)
         for certificate in self._pool.expire(block.timestamp_ms):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from faults.port import Capability, UnsupportedError
 from harness import commands, shipped
 from harness.backends import select
 from harness.plan import check_backend
@@ -18,7 +19,7 @@ def test_loads_and_means_what_it_says(name: str) -> None:
         plan = commands.plan_of(commands.read_scenario(name), seed)
         assert plan.scenario.name == name
         assert plan.scenario.description.endswith(".")
-        beyond = ALL[name].parent.name == "negative"
+        beyond = ALL[name].parent.name == "negative" or name.endswith("-past-bound")
         assert plan.regime.name == ("beyond" if beyond else "within")
         assert bool(plan.scenario.expect.violate) == beyond
         assert "receipts" in plan.checkers
@@ -30,6 +31,10 @@ def test_the_process_backend_can_run_it_or_says_what_is_missing(name: str) -> No
     plan = commands.plan_of(commands.read_scenario(name), 1)
     if ALL[name].parent.name == "nightly" and name == "loss":
         return  # packet loss needs packets: docker only
+    if ALL[name].parent.name == "witnesses" and Capability.MESSAGE in plan.needs:
+        with pytest.raises(UnsupportedError, match="--backend sim"):
+            check_backend(plan, select.make("process"))
+        return
     check_backend(plan, select.make("process"))
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
+from tests.golden import registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
 from tests.golden.story import Story
 from tests.golden.world import World
@@ -20,6 +23,10 @@ def good(checker: str, base: Story) -> Story:
     story = base.copy()
     if checker == "receipts":
         declare_partition(story)
+    if checker == "linearizable":
+        story.history = registers.history("ok-keys-are-independent")
+    if checker in transactions.TEXTS:
+        story.history = transactions.history(checker, "ok-one-after-the-other")
     return story
 
 
@@ -41,9 +48,23 @@ def stories() -> dict[str, Story]:
     return made
 
 
+def histories() -> dict[str, bytes]:
+    """Path below this directory -> a history.jsonl of registers, as `moonquake check` reads it."""
+    return {
+        f"linearizable/histories/{name}.jsonl": b"".join(
+            msgspec.json.encode(record) + b"\n" for record in registers.history(name)
+        )
+        for name in registers.TEXTS
+    }
+
+
 def main() -> None:
     for name, story in stories().items():
         story.save(HERE / name)
+    for name, lines in (histories() | transactions.histories()).items():
+        path = HERE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(lines)
 
 
 if __name__ == "__main__":

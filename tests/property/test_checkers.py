@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from checkers.judge import Judge
 from checkers.registry import judge, load, names
+from harness.expectations import names_to_judge
 from results.verdict import Status
 from tests.golden.make import good
 from tests.golden.plants import PLANTS
@@ -23,7 +24,7 @@ LOADS = st.lists(st.integers(0, 4), min_size=3, max_size=6).filter(any)
 @given(shape=SHAPES, plan=LOADS, seed=st.integers(0, 10**6))
 def test_valid_runs_pass(shape: tuple[int, int, int], plan: list[int], seed: int) -> None:
     base = World(*shape, plan=plan, seed=seed).story()
-    for verdict in judge(base.run(), OWN):
+    for verdict in judge(base.run(), names_to_judge([], {}, OWN)):
         assert verdict.status is Status.PASS, verdict
     assert judge(good("receipts", base).run(), ["receipts"])[0].status is Status.PASS
 
@@ -32,7 +33,7 @@ def test_valid_runs_pass(shape: tuple[int, int, int], plan: list[int], seed: int
 @given(plan=LOADS, seed=st.integers(0, 10**6))
 def test_copies_never_take_effect(plan: list[int], seed: int) -> None:
     base = good("receipts", World(plan=plan, copies=True, seed=seed).story())  # under a fault, copies are legitimate
-    for verdict in judge(base.run(), OWN):
+    for verdict in judge(base.run(), names_to_judge([], {}, OWN)):
         assert verdict.status is Status.PASS, verdict
 
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 import nodes.gateway.core as gateway_core
+import nodes.gateway.tracker as gateway_tracker
 from nodes.committee import Committee, list_shard
 from nodes.crypto import Domain, Ed25519Verifier
 from nodes.gateway.core import GatewayCore
@@ -542,7 +543,7 @@ class TestBounds:
         assert desk.status(tx_id(kept))["phase"] == "accepted"
 
     def test_batches_are_bounded(self, desk, monkeypatch):
-        monkeypatch.setattr(gateway_core, "KEEP_BATCHES", 3)
+        monkeypatch.setattr(gateway_tracker, "KEEP_BATCHES", 3)
         for seq in range(9):
             desk.say(Available(desk.chain.batch(A.transfer(seq, B.address, 1))[1]))
         assert len(desk.core._batches) == 3

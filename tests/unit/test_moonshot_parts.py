@@ -7,10 +7,11 @@ import pytest
 from nodes.committee import LeaderSchedule
 from nodes.crypto import Ed25519Verifier
 from nodes.messages import BlockCertificate, block_hash
-from nodes.moonshot.certificates import CachingVerifier, Certificates, Recent
+from nodes.moonshot.certificates import Certificates, Recent
 from nodes.moonshot.chain import Chain
 from nodes.moonshot.leaders import Leaders, fair_succession
 from nodes.moonshot.tallies import CHOICES, TimeoutTally, VoteTally
+from nodes.remember import RememberingVerifier
 from tests.moonshot_kit import Forge, ladder, small
 
 CONFIG = small()
@@ -53,7 +54,7 @@ class Counting(Ed25519Verifier):
 
 def test_a_signature_is_verified_once_whatever_it_is_part_of() -> None:
     inner = Counting()
-    certificates = Certificates(FORGE.committee, FORGE.domain, CachingVerifier(inner))
+    certificates = Certificates(FORGE.committee, FORGE.domain, RememberingVerifier(inner))
     block = FORGE.block(FORGE.genesis, 1, "n1")
     assert certificates.block_fault(FORGE.qc("normal", block, TRIBE[:3])) is None
     assert inner.calls == 3
@@ -91,7 +92,7 @@ def test_a_voter_cannot_fill_the_memory() -> None:
     for tag in range(50):
         vote = FORGE.vote("normal", FORGE.block(FORGE.genesis, 1, "n1", tag=tag), "n0")
         votes.add(1, vote.block, "n0", vote.signature, direct=True)
-    assert len(votes._views[1]) == CHOICES
+    assert len(votes._views[1].blocks) == CHOICES
 
 
 def test_a_timeout_certificate_takes_the_highest_lock() -> None:

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from faults.byzantine.registry import corrupt
 from faults.byzantine.side_channel import LOAD_START
-from faults.port import Capability, Link, LinkCount, MessageRule, NodeId, NodeStatus, Roster, RuleCount, Shape
+from faults.port import (
+    Capability,
+    DiskCount,
+    Link,
+    LinkCount,
+    MessageRule,
+    NodeId,
+    NodeStatus,
+    Passage,
+    Roster,
+    RuleCount,
+    Shape,
+)
 from harness.backends.port import ClusterSpec, NodeSpec
 from harness.backends.sim.blackboard import Blackboard
 from harness.backends.sim.disk import Disk
@@ -29,6 +41,9 @@ from nodes.supra import SupraNode
 CAPABILITIES = frozenset(Capability) - {Capability.STREAM}
 BOOT_NS = 1_000_000  # a restarted process answers after that
 PROBE_S = 30.0
+UNTRACED = frozenset(
+    {"vote", "certify", "lock", "enter", "state_vote", "state_certificate", "execute", "availability_vote", "available"}
+)  # left out of a lean trace
 
 
 class SimCluster:
@@ -59,11 +74,13 @@ class SimCluster:
             physics.egress_mbit,
         )  # fmt: skip
         self.nodes: dict[NodeId, SimNode] = {}
+        skipped = UNTRACED if physics.trace == "lean" else frozenset()
         for index, node in enumerate(spec.nodes):
             disk = Disk(int(physics.sync_ms * 1e6))
             own = salt(spec.seed, "node", node.id)
-            built = SimNode(index, node.id, own, kernel, self.links, disk, partial(self._core, node))
+            built = SimNode(index, node.id, own, kernel, self.links, disk, partial(self._core, node), skipped)
             self.links.inlets[index].node = self.nodes[node.id] = built
+        self._lanes = physics.votes == "lanes"
 
     def _core(self, node: NodeSpec) -> Node:
         """The core of a new incarnation, corrupted if the node is."""
@@ -87,6 +104,8 @@ class SimCluster:
     # ------------------------------------------------------------ life
     def bring_up(self) -> None:
         """Start every node, at time zero."""
+        if self._lanes:
+            self.links.open_lanes(self.committee, self.domain, self.verifier)
         for node in self.nodes.values():
             node.start()
         for node in self.nodes.values():
@@ -95,7 +114,7 @@ class SimCluster:
     async def stop(self) -> None:
         """Orderly stop of every node that runs. The traces are in memory (`events_of`)."""
         for node in self.nodes.values():
-            node.up = False
+            node.stop()
 
     def trace_file(self, node: NodeId) -> Path:
         """Simulated nodes write no files of their own."""
@@ -134,26 +153,41 @@ class SimCluster:
         return self.links.counters()
 
     async def add_rule(self, rule: MessageRule) -> int:
+        self._known(rule.links)
         return self.links.add_rule(rule)
 
     async def remove_rule(self, number: int) -> RuleCount:
         return self.links.remove_rule(number)
 
+    async def rules(self) -> tuple[int, ...]:
+        return self.links.rules
+
+    async def watch(self, links: Iterable[Link], kinds: Collection[str] = ()) -> int:
+        return self.links.watch(self._known(links), kinds)
+
+    async def unwatch(self, number: int) -> Passage:
+        return self.links.unwatch(number)
+
     async def rtt_ms(self, link: Link) -> float | None:
-        """The round trip of a packet that is sent for this; None when it is lost or does not come back in time."""
-        back: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        begin = self.kernel.now
+        """The round trip of an empty packet that is sent for this; None when it does not come back in time."""
+        back = (link[1], link[0])
+        return await self._timed(lambda arrived: self.links.probe(link, lambda: self.links.probe(back, arrived)))
 
-        def ended(arrived: bool) -> None:
+    async def transfer_ms(self, link: Link, size: int) -> float | None:
+        return await self._timed(lambda arrived: self.links.probe(link, arrived, size))
+
+    async def _timed(self, begin: Callable[[Callable[[], None]], None]) -> float | None:
+        """Milliseconds until what `begin` sets going calls back; None when it does not within PROBE_S."""
+        back = asyncio.get_running_loop().create_future()
+        start = self.kernel.now
+
+        def arrived() -> None:
             if not back.done():
-                back.set_result(arrived)
+                back.set_result(None)
 
-        def lost() -> None:
-            ended(False)
-
-        self.links.probe(link, lambda: self.links.probe((link[1], link[0]), lambda: ended(True), lost), lost)
+        begin(arrived)
         await asyncio.wait([back], timeout=PROBE_S)
-        return (self.kernel.now - begin) / 1e6 if back.done() and back.result() else None
+        return (self.kernel.now - start) / 1e6 if back.done() else None
 
     # ------------------------------------------------------------ processes
     async def kill(self, node: NodeId) -> None:
@@ -183,6 +217,10 @@ class SimCluster:
 
     async def slow_disk(self, node: NodeId, sync_ms: float) -> None:
         self._node(node).disk.sync_ns = int(sync_ms * 1e6)
+
+    async def read_disk(self, node: NodeId) -> DiskCount:
+        disk = self._node(node).disk
+        return DiskCount(disk.sync_ns / 1e6, disk.syncs, disk.sync_time / 1e6)
 
     async def set_clock(self, node: NodeId, skew_ms: float, drift_ppm: float) -> None:
         self._node(node).set_clock(skew_ms, drift_ppm)

@@ -16,6 +16,8 @@ class Disk:
     def __init__(self, sync_ns: int = 0) -> None:
         self.sync_ns = sync_ns
         self.lost = 0  # records that power losses took, over all incarnations
+        self.syncs = 0  # ended, ever
+        self.sync_time = 0  # ns that they took together
         self._records: list[Record] = []
         self._durable = 0
 
@@ -28,8 +30,15 @@ class Disk:
         """Records written so far."""
         return len(self._records)
 
-    def synced(self, count: int) -> None:
+    @property
+    def all_durable(self) -> bool:
+        """Has a sync covered everything that was written?"""
+        return self._durable == len(self._records)
+
+    def synced(self, count: int, took_ns: int = 0) -> None:
         """A sync that covered the first `count` records has ended."""
+        self.syncs += 1
+        self.sync_time += took_ns
         self._durable = max(self._durable, min(count, len(self._records)))
 
     def power_loss(self) -> int:

@@ -1,19 +1,34 @@
 """The virtual clock and its events, in the order (time, tie-break, sequence).
 
-A `Scheduler` holds what is to come; the `Kernel` takes it out in order and makes the calls. Nothing here knows nodes,
-links or coroutines.
+A `Scheduler` holds what is to come and makes it happen in order; the `Kernel` is the clock that it moves. Nothing here
+knows nodes or coroutines. Two schedulers, one order: a heap (the reference), and windows of numpy arrays (window.py)
+for large clusters; tests hold their traces against each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, Protocol, TypeAlias
+
+from harness.backends.sim.draws import MASK
 
 Call: TypeAlias = Callable[[Any, Any], None]
 Item: TypeAlias = tuple[int, int, int, Call, Any, Any]  # time, tie-break, sequence, call, its two arguments
 
 SLICE = 20_000  # events between two looks at what else the process has to do (signals)
+
+
+class Fan(Protocol):
+    """The links of one sender to one group, as a multicast uses them: constant delays, no obstacles on the way out.
+
+    `calls[i]` is to be called with (sender, message) at now + `delays[i]`, with the tie-break of `salts[i]`.
+    """
+
+    sender: int
+    delays: Sequence[int]
+    salts: Sequence[int]
+    calls: Sequence[Call]
 
 
 class Scheduler(Protocol):
@@ -23,8 +38,13 @@ class Scheduler(Protocol):
         """One event."""
         ...
 
-    def take(self, until: int) -> Item | None:
-        """The next event, if it is due at `until` or earlier."""
+    def fan_out(self, now: int, fan: Any, message: Any) -> None:
+        """One event for each recipient of a multicast, in the fan's order."""
+        ...
+
+    def drain(self, kernel: Kernel, until: int, limit: int) -> bool:
+        """Make the events up to `until`, at most `limit`, and stop when the kernel is woken; True: nothing is left
+        that is due."""
         ...
 
     def __len__(self) -> int: ...
@@ -41,11 +61,29 @@ class HeapScheduler:
         self._sequence += 1
         heappush(self._heap, (time, tie, self._sequence, call, first, second))
 
-    def take(self, until: int) -> Item | None:
+    def fan_out(self, now: int, fan: Fan, message: Any) -> None:
+        heap, sender, sequence = self._heap, fan.sender, self._sequence
+        for delay, salt, call in zip(fan.delays, fan.salts, fan.calls, strict=True):
+            at = now + delay
+            sequence += 1
+            heappush(heap, (at, ((salt * (at | 1)) & MASK) >> 32, sequence, call, sender, message))
+        self._sequence = sequence
+
+    def drain(self, kernel: Kernel, until: int, limit: int) -> bool:
         heap = self._heap
-        if not heap or heap[0][0] > until:
-            return None
-        return heappop(heap)
+        count = 0
+        try:
+            while heap and heap[0][0] <= until:
+                if count == limit:
+                    return False
+                count += 1
+                kernel.now, kernel.tie, _, call, first, second = heappop(heap)
+                call(first, second)
+                if kernel.woken:
+                    return False
+            return True
+        finally:
+            kernel.events += count
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -57,6 +95,7 @@ class Kernel:
 
     def __init__(self, scheduler: Scheduler | None = None) -> None:
         self.now = 0
+        self.tie = 0  # tie-break of the event that is being made
         self.woken = False
         self.events = 0  # made so far
         self.scheduler: Scheduler = HeapScheduler() if scheduler is None else scheduler
@@ -73,20 +112,8 @@ class Kernel:
     def advance(self, until: int) -> bool:
         """Make the events up to `until`; True when the clock got there, False when somebody was woken before, or after
         `SLICE` events."""
-        take = self.scheduler.take
         self.woken = False
-        count = 0
-        try:
-            while count < SLICE:
-                item = take(until)
-                if item is None:
-                    self.now = max(self.now, until)
-                    return True
-                count += 1
-                self.now = item[0]
-                item[3](item[4], item[5])
-                if self.woken:
-                    return False
-            return False
-        finally:
-            self.events += count
+        if self.scheduler.drain(self, until, SLICE):
+            self.now = max(self.now, until)
+            return True
+        return False

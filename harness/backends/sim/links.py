@@ -11,14 +11,22 @@ and no copy of the message.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
-from faults.port import Link, LinkCount, MessageRule, NodeId, RuleCount, Shape
-from harness.backends.sim.draws import MASK, salt, tie_break, unit
-from harness.backends.sim.kernel import Kernel
+import numpy as np
+from numpy.typing import NDArray
+
+from faults.observe import combined
+from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
+from harness.backends.sim.draws import salt, tie_break, unit
+from harness.backends.sim.kernel import Call, Kernel
+from harness.backends.sim.lanes import LANED, Lanes
 from harness.backends.sim.rules import ActiveRule
+from harness.backends.sim.watch import LinkWatch
 from harness.backends.sim.wire import Suspects
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier
 from nodes.messages import Message, encode
 
 KEEP_ALIVE_NS = 500_000_000  # as the real links do it
@@ -26,6 +34,8 @@ RETRANSMIT_NS = 200_000_000  # first retransmission time-out of a stream; double
 RECONNECT_NS = (50_000_000, 500_000_000)  # how long after a heal a stream flows again
 MAX_HELD = 10_000  # messages that wait on one link; the oldest are dropped
 MOST_LOSSES = 6  # in a row, of one message on a stream
+
+Watch: TypeAlias = Callable[[int, int, Message], None]
 
 
 class Receiver(Protocol):
@@ -45,15 +55,38 @@ class Inlet:
         self._links = links
         self.node: Receiver | None = None
         self.blocked = [0] * links.size  # cuts of the link from each sender
-        self.closed = False  # any cut, or the node is down
+        self.closed = False  # whatever arrives must be looked at: a cut, a watch, or the node is down
+        self.resuming = 0  # links that flow again soon
         self.received = [0] * links.size
+        self.watch: Watch | None = None  # lanes count single votes too
 
     def arrive(self, sender: int, message: Message) -> None:
         """A message reaches the node, unless the link is cut or nobody is there."""
         if self.closed and self._links.stopped(sender, self.index, message):
             return
         self.received[sender] += 1
+        if self.watch is not None and type(message) in LANED:
+            self.watch(sender, self.index, message)
         self.node.receive(self._links.names[sender], message)  # type: ignore[union-attr]  # set before any traffic
+
+
+class LinkFan:
+    """kernel.Fan: a sender's links to one group while nothing but constant delays is on them."""
+
+    __slots__ = ("calls", "corrupted", "delays", "honest", "salts", "sender", "targets")
+
+    def __init__(
+        self,
+        sender: int,
+        targets: Sequence[int],
+        delays: list[int],
+        salts: list[int],
+        calls: list[Call],
+        honest: Sequence[int],
+    ) -> None:
+        self.sender, self.targets, self.honest = sender, targets, honest
+        self.corrupted = [target for target in targets if target not in honest]
+        self.delays, self.salts, self.calls = delays, salts, calls
 
 
 class Links:
@@ -90,6 +123,7 @@ class Links:
         self._shape = [list(row) for row in self._base]
         self._delay = [[int(shape.delay_ms * 1e6) for shape in row] for row in self._shape]
         self._count = [[0] * n for _ in range(n)]  # messages put on each link, ever
+        self._reconnects = [[0] * n for _ in range(n)]
         self._zero_sent = [[0] * n for _ in range(n)]  # the counter's reading when the sender's process began
         self._beats = [[[0, 0] for _ in range(n)] for _ in range(n)]  # keep-alives sent, received
         self._beaten = 0  # keep-alive periods accounted for
@@ -97,13 +131,18 @@ class Links:
         self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
         self._held: dict[tuple[int, int], deque[Message]] = {}
-        # What is on its way on links with an extra shape, by number: a heal takes the shape off it too.
-        self._under_way: dict[tuple[int, int], dict[int, tuple[int, Message]]] = {}
-        self._tokens = 0
+        self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         self._rules: dict[int, ActiveRule] = {}
-        self._next_rule = 1
+        self._watches: dict[int, LinkWatch] = {}
+        self._next_number = 1  # of rules and watches
         self._plain = [False] * n
-        self._next_review = 0  # when the links will be looked at again; 0: no such date
+        self._reviewing = False  # another look is on its way
+        self.lanes: Lanes | None = None
+        self._lanes_open = False
+        self._salts: NDArray[np.uint64] | None = None
+        self._audience = [{g: frozenset(targets) for g, targets in own.items()} for own in self._groups]
+        self._casts: list[dict[str, int]] = [{} for _ in range(n)]  # multicasts that went into lanes, by group
+        self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
 
     # ------------------------------------------------------------ sending
@@ -113,17 +152,35 @@ class Links:
 
     def multicast(self, sender: int, group: str, message: Message) -> None:
         """To every member of the group but the sender."""
-        targets = self._groups[sender][group]
+        laned = self.lanes is not None and type(message) in LANED
+        if laned and not (self._lanes_open and self._plain[sender]):
+            self.lanes.cast(sender, message)  # type: ignore[union-attr]  # see `laned`
         if not self._plain[sender]:
-            for to in targets:
+            for to in self._groups[sender][group]:
                 self._offer(sender, to, message)
             return
-        now, put = self._kernel.now, self._kernel.scheduler.put
-        delays, ties, counts, inlets = self._delay[sender], self._ties[sender], self._count[sender], self.inlets
-        for to in targets:
-            at = now + delays[to]
+        fan = self._fans[sender].get(group)
+        if fan is None:
+            fan = self._fans[sender][group] = self.fan_of(sender, group)
+        if laned and self._lanes_open:
+            self._casts[sender][group] = self._casts[sender].get(group, 0) + 1
+            self.lanes.offer(sender, fan.honest, message)  # type: ignore[union-attr]  # open: there are some
+            for to in fan.corrupted:  # a behaviour wants to see every vote
+                self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
+            return
+        counts = self._count[sender]
+        for to in fan.targets:
             counts[to] += 1
-            put(at, ((ties[to] * (at | 1)) & MASK) >> 32, inlets[to].arrive, sender, message)
+        self._kernel.scheduler.fan_out(self._kernel.now, fan, message)
+
+    def fan_of(self, sender: int, group: str) -> LinkFan:
+        """A sender's links to a group as they are now."""
+        targets = self._groups[sender][group]
+        delays, ties = self._delay[sender], self._ties[sender]
+        return LinkFan(
+            sender, targets, [delays[t] for t in targets], [ties[t] for t in targets],
+            [self.inlets[t].arrive for t in targets], [t for t in targets if t not in self._suspects],
+        )  # fmt: skip
 
     def _offer(self, sender: int, to: int, message: Message) -> None:
         """One message on one link, whatever is done to it there."""
@@ -134,24 +191,30 @@ class Links:
         if self._plain[sender]:
             self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
             return
+        number += self._laned(sender, to)
         delays = [0]
         if self._rules:
             link = (self.names[sender], self.names[to])
             for rule in self._rules.values():
                 delays = rule.apply(link, message, number, delays)
-            if not delays:
-                self._dropped[sender][to] += 1
-        for copy, extra in enumerate(delays):
-            at = self._arrival(sender, to, message, 8 * number + min(copy, 7))
-            if at >= 0:
-                self._put(sender, to, message, at + extra)
+                if not delays:
+                    self._dropped[sender][to] += 1
+                    break
+        at = self._arrival(sender, to, message, number) if delays else self._kernel.now + self._delay[sender][to]
+        if at < 0:
+            return
+        for extra in delays:  # copies travel with the original, so that they move no draw of the link's
+            self._put(sender, to, message, at + extra)
+        for watch in self._watches.values():
+            watch.sent((sender, to), message, number, at)
 
-    def _arrival(self, sender: int, to: int, message: Message | None, counter: int) -> int:
-        """When it arrives, by the link's shape; -1: lost for good. (None: an empty packet.)"""
+    def _arrival(self, sender: int, to: int, message: Message | int, counter: int) -> int:
+        """When it (or a packet of so many bytes) arrives, by the link's shape; -1: lost for good."""
         shape, noise = self._shape[sender][to], self._noise[sender][to]
         at = self._kernel.now
         if self._egress or shape.rate_kbit:
-            at = self._serialised(sender, to, shape, 0 if message is None else len(encode(message)))
+            size = message if isinstance(message, int) else len(encode(message))
+            at = self._serialised(sender, to, shape, size)
         at += self._delay[sender][to]
         if shape.jitter_ms:
             at += int(shape.jitter_ms * 1e6 * (2 * unit(noise, counter) - 1))
@@ -181,50 +244,32 @@ class Links:
         return at
 
     def _put(self, sender: int, to: int, message: Message, at: int) -> None:
-        """Let it arrive at `at`. A corrupted sender's message must survive the wire; what does not is refused there."""
         tie = tie_break(self._ties[sender][to], at)
-        fault = self._suspects.fault(message) if sender in self._suspects else None
-        if fault is not None:
-            self._kernel.at(at, tie, self._refuse, (sender, to), fault)
-            return
-        shaped = self._under_way.get((sender, to))
-        if shaped is None:
-            self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
+        if sender in self._suspects:
+            self._kernel.at(at, tie, self._examine, (sender, to), message)
         else:
-            self._tokens += 1
-            shaped[self._tokens] = (at, message)
-            self._kernel.at(at, tie, self._due, (sender, to), self._tokens)
+            self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
 
-    def _due(self, link: tuple[int, int], token: int) -> None:
-        """The moment of a message on a shaped link, unless it went on faster when the shape was taken off."""
-        found = self._under_way.get(link, {}).pop(token, None)
-        if found is not None:
-            self.inlets[link[1]].arrive(link[0], found[1])
-
-    def _refuse(self, link: tuple[int, int], fault: str) -> None:
-        """What cannot be decoded reaches the node's door only, if that is open."""
-        if self._open(link):
+    def _examine(self, link: tuple[int, int], message: Message) -> None:
+        """A corrupted sender's message passes the receiver's decoder first, as on a wire."""
+        fault = self._suspects.fault(message)
+        if fault is None:
+            self.inlets[link[1]].arrive(link[0], message)
+        else:
             self._suspects.refuse(link[1], self.names[link[0]], fault)
 
-    def probe(self, link: Link, arrived: Callable[[], None], lost: Callable[[], None]) -> None:
-        """Send an empty packet over the link, as it is now; `arrived` is called at the other end, `lost` if it does not
-        get there."""
+    def probe(self, link: Link, arrived: Callable[[], None], size: int = 0) -> None:
+        """Send a packet of `size` bytes over the link as it is now; `arrived` is called if it gets to the other end."""
         i, j = self.index[link[0]], self.index[link[1]]
         self._count[i][j] += 1
-        at = self._arrival(i, j, None, 8 * self._count[i][j])
-        if at < 0:
-            lost()
-        else:
-            self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), (arrived, lost))
+        at = self._arrival(i, j, size, self._count[i][j])
+        if at >= 0:
+            self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), arrived)
 
-    def _probed(self, link: tuple[int, int], calls: tuple[Callable[[], None], Callable[[], None]]) -> None:
-        arrived, lost = calls
-        (arrived if self._open(link) else lost)()
-
-    def _open(self, link: tuple[int, int]) -> bool:
-        """Is the link free, and its receiver there?"""
+    def _probed(self, link: tuple[int, int], arrived: Callable[[], None]) -> None:
         inlet = self.inlets[link[1]]
-        return not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up
+        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
+            arrived()
 
     # ------------------------------------------------------------ obstacles
     def stopped(self, sender: int, to: int, message: Message) -> bool:
@@ -232,7 +277,9 @@ class Links:
         inlet = self.inlets[to]
         node = inlet.node
         cut = inlet.blocked[sender] > 0
-        if not cut and node is not None and node.up:
+        if not cut and node is not None and node.up and (sender, to) not in self._resuming:
+            for watch in self._watches.values():
+                watch.arrived((sender, to), message, self._kernel.now)
             return False
         self._dropped[sender][to] += cut
         if self._stream:
@@ -255,29 +302,45 @@ class Links:
             i, j = self.index[a], self.index[b]
             self.inlets[j].blocked[i] -= 1
             freed.append((i, j))
-        self._review()
         for link in freed:
             self.flow(*link)
+        self._review()
 
     def flow(self, sender: int, to: int) -> None:
-        """Send on what waited on a link, if nothing holds it any more: after a reconnection, in order."""
-        if not self._open((sender, to)):
-            return
-        held = self._held.pop((sender, to), None)
-        if not held:
+        """Let what waited on a link go on, if nothing holds it any more: after a reconnection. What arrives until then,
+        because it was on its way or is sent now, stands behind it."""
+        link = (sender, to)
+        inlet = self.inlets[to]
+        if not self._held.get(link) or inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
             return
         low, high = RECONNECT_NS
+        self._reconnects[sender][to] += 1
         wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
-        at = max(self._kernel.now + wait + self._delay[sender][to], self._last[sender][to])
-        self._last[sender][to] = at
-        for message in held:
-            self._put(sender, to, message, at)
+        inlet.resuming += link not in self._resuming
+        at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
+        self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
+
+    def _resume(self, link: tuple[int, int], at: int) -> None:
+        """The reconnection is there, unless the link was held up again or let go again since."""
+        inlet = self.inlets[link[1]]
+        if self._resuming.get(link) != at:
+            return
+        del self._resuming[link]
+        inlet.resuming -= 1
+        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
+            for message in self._held.pop(link, ()):
+                inlet.arrive(link[0], message)
+        self._review_inlet(inlet)
+        self._review_lanes()
 
     def died(self, node: int) -> None:
         """A process ended: what it had not sent is gone, its counters begin again."""
         self.account()
+        if self.lanes is not None:
+            self.lanes.forget(node)
         for other in range(self.size):
             self._held.pop((node, other), None)
+            self.inlets[other].resuming -= self._resuming.pop((node, other), None) is not None
             self._zero_sent[node][other] = self._count[node][other]
             self._dropped[node][other] = 0
             self._beats[node][other][0] = 0
@@ -288,35 +351,28 @@ class Links:
     def born(self, node: int) -> None:
         """A process began: what others kept for it comes."""
         self.account()
-        self._review()
         for other in range(self.size):
             self.flow(other, node)
+        self._review()
 
     # ------------------------------------------------------------ shapes and rules
     def reshape(self, link: Link, extra: Shape | None) -> None:
-        """Put `extra` on top of the base shape, or nothing: then what is still on its way goes on as if it were sent
-        now, or arrives as it would have, if that is earlier."""
+        """Put `extra` on top of the base shape, or nothing."""
         i, j = self.index[link[0]], self.index[link[1]]
+        if self.lanes is not None:
+            self.lanes.explode()
         base = self._base[i][j]
-        self._shape[i][j] = base if extra is None else on_top(base, extra)
+        self._shape[i][j] = base if extra is None else combined((base, extra))
+        if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
+            self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
-        if extra is None:
-            at = self._kernel.now + self._delay[i][j]
-            self._last[i][j], self._free[i][j] = min(self._last[i][j], at), min(self._free[i][j], self._kernel.now)
-            for due, message in self._under_way.pop((i, j), {}).values():
-                self._put(i, j, message, min(due, at))
-        else:
-            self._under_way.setdefault((i, j), {})
+        if self.lanes is not None:
+            self.lanes.renew()
         self._review()
 
     def add_rule(self, rule: MessageRule) -> int:
         """Put a rule in force; returns its number."""
-        for link in rule.links:
-            if link[0] not in self.index or link[1] not in self.index:
-                raise ValueError(
-                    f"a message rule names the link {link[0]}>{link[1]}; nodes are {', '.join(self.names)}"
-                )
-        number, self._next_rule = self._next_rule, self._next_rule + 1
+        number, self._next_number = self._next_number, self._next_number + 1
         self._rules[number] = ActiveRule(rule, self._seed, number)
         self._review()
         return number
@@ -327,26 +383,107 @@ class Links:
         self._review()
         return rule.count()
 
+    @property
+    def rules(self) -> tuple[int, ...]:
+        """Numbers of the rules in force."""
+        return tuple(self._rules)
+
+    def watch(self, links: Iterable[Link], kinds: Collection[str]) -> int:
+        """Begin to watch; returns the watch's number."""
+        number, self._next_number = self._next_number, self._next_number + 1
+        self._watches[number] = LinkWatch([(self.index[a], self.index[b]) for a, b in links], kinds)
+        self._review()
+        return number
+
+    def unwatch(self, number: int) -> Passage:
+        """End a watch."""
+        watch = self._watches.pop(number)
+        self._review()
+        return watch.passage(self._kernel.now)
+
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
-        now, again = self._kernel.now, 0
+        now = self._kernel.now
         for i in range(self.size):
+            self._fans[i] = {}
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
-            easy = easy and not (self._rules or self._egress or i in self._suspects)
-            # Order must be kept behind messages that are still on their way and arrive later than a new one would.
-            free = max(last - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
-            self._plain[i] = easy and free <= now
-            if easy and free > now:
-                again = max(again, free)
-        if again > now and not self._next_review > now:
-            self._next_review = again
-            self._kernel.at(again, 0, self._review_later)
+            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects)
+            # A stream keeps its order: nothing may overtake slow messages that are still on their way.
+            wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
+            self._plain[i] = easy and wait <= 0
+            if easy and wait > 0 and not self._reviewing:
+                self._reviewing = True
+                self._kernel.at(now + wait, 0, self._review_later)
         for inlet in self.inlets:
-            inlet.closed = any(inlet.blocked) or inlet.node is None or not inlet.node.up
+            self._review_inlet(inlet)
+        self._review_lanes()
+
+    def _review_inlet(self, inlet: Inlet) -> None:
+        watched = any(inlet.index in watch.inlets for watch in self._watches.values())
+        held = inlet.resuming > 0 or any(inlet.blocked)
+        inlet.closed = held or watched or inlet.node is None or not inlet.node.up
+
+    def _review_lanes(self) -> None:
+        if self.lanes is not None:
+            clear = not any(inlet.closed for inlet in self.inlets)
+            if self._lanes_open and not clear:
+                self.lanes.explode()
+            self._lanes_open = clear
 
     def _review_later(self, _: None, __: None) -> None:
-        self._next_review = 0
+        self._reviewing = False
         self._review()
+
+    # ------------------------------------------------------------ vote lanes (lanes.Floor)
+    def open_lanes(self, committee: Committee, domain: Domain, referee: Verifier) -> None:
+        """From now on votes go through lanes wherever nothing is in their way (a mode for scale runs)."""
+        self.lanes = Lanes(self, self._kernel, committee, domain, referee, self._suspects)
+        for inlet in self.inlets:
+            inlet.watch = self.lanes.arrived
+        self._review()
+
+    def _laned(self, sender: int, to: int) -> int:
+        """Messages of a link that went into lanes."""
+        casts = self._casts[sender]
+        return sum(count for group, count in casts.items() if to in self._audience[sender][group]) if casts else 0
+
+    def tie(self, sender: int, to: int, at: int) -> int:
+        """Tie-break of a link's messages that arrive at `at`."""
+        return tie_break(self._ties[sender][to], at)
+
+    def ties(self, senders: Sequence[int], to: Sequence[int], at: int) -> NDArray[np.uint64]:
+        """The same for many links: senders by receivers."""
+        if self._salts is None:
+            self._salts = np.array(self._ties, dtype=np.uint64)
+        return (self._salts[np.ix_(senders, to)] * np.uint64(at | 1)) >> np.uint64(32)
+
+    def delay(self, sender: int, to: int) -> int:
+        """Constant delay of a link, ns."""
+        return self._delay[sender][to]
+
+    def classes(self) -> list[list[int]]:
+        """Nodes by equal delays from every other node, a class each, in order of their first members."""
+        found: list[list[int]] = []
+        for j in range(self.size):
+            for members in found:
+                k = members[0]
+                alike = all(self._delay[i][j] == self._delay[i][k] for i in range(self.size) if i not in (j, k))
+                if alike and (len(members) == 1 or self._delay[k][j] == self._delay[members[1]][j]):
+                    members.append(j)
+                    break
+            else:
+                found.append([j])
+        return found
+
+    def deliver(self, sender: int, to: int, message: Message) -> None:
+        """Hand a message to a node now, uncounted."""
+        node = self.inlets[to].node
+        if node is not None and node.up:
+            node.receive(self.names[sender], message)
+
+    def single(self, at: int, sender: int, to: int, message: Message) -> None:
+        """Have one message arrive at `at` as an ordinary one."""
+        self._put(sender, to, message, at)
 
     # ------------------------------------------------------------ counters
     def account(self) -> None:
@@ -375,16 +512,6 @@ class Links:
                 if i != j:
                     sent = self._count[i][j] - self._zero_sent[i][j] + self._beats[i][j][0]
                     received = self.inlets[j].received[i] + self._beats[i][j][1]
-                    out[a, b] = LinkCount(sent, received, self._dropped[i][j])
+                    laned = self._laned(i, j)
+                    out[a, b] = LinkCount(sent + laned, received + laned, self._dropped[i][j])
         return out
-
-
-def on_top(base: Shape, extra: Shape) -> Shape:
-    """`extra` on top of `base`: delays and jitters add, the narrower rate wins, losses combine."""
-    rates = [r for r in (base.rate_kbit, extra.rate_kbit) if r > 0]
-    return Shape(
-        base.delay_ms + extra.delay_ms,
-        base.jitter_ms + extra.jitter_ms,
-        1 - (1 - base.loss) * (1 - extra.loss),
-        min(rates) if rates else 0.0,
-    )

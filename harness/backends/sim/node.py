@@ -1,8 +1,8 @@
 """One simulated node: a core with its timers, disk, trace and counters; the shell that `nodes/runtime` is elsewhere.
 
-A step's effects are carried out in order. What follows a `Persist` leaves when the disk has synced: at once where a
-sync takes no time, else that much later, with everything that the node sends meanwhile behind it (one sync at a time,
-as the real shell does it).
+A step's effects are carried out in order. Nothing leaves, messages, replies and trace, before a sync has covered every
+record written until then: at once where a sync takes no time, else that much later, with everything that the node does
+meanwhile behind it (one sync at a time, as the real shell does it). What was not out when the node dies never is.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from nodes.port import (
 from nodes.runtime.rejects import Rejects
 
 Traced: TypeAlias = tuple[int, int, str, dict[str, Any]]  # time, incarnation, event, fields
+Deliver: TypeAlias = Callable[[int, NodeId, Message], Sequence[Effect]]
 Outward: TypeAlias = Send | Multicast | Reply
 
 
@@ -75,11 +76,11 @@ class LocalClock:
         return self._last
 
     def due(self, at: int) -> int:
-        """The run's time at which this clock reads `at`."""
+        """The first moment of the run, from the last `set` on, at which this clock reads `at` or more."""
         reading = at - self._skew
-        return (
-            reading if not self._drift else self._base + (reading - self._base) * 1_000_000 // (1_000_000 + self._drift)
-        )
+        if not self._drift:
+            return reading
+        return self._base - (self._base - reading) * 1_000_000 // (1_000_000 + self._drift)  # rounded up
 
 
 class SimNode:
@@ -94,6 +95,7 @@ class SimNode:
         network: Outbound,
         disk: Disk,
         build: Callable[[], Node],
+        untraced: frozenset[str] = frozenset(),
     ) -> None:
         self.index = index
         self.name = name
@@ -107,14 +109,16 @@ class SimNode:
         self.trace: list[Traced] = []
         self.rejects = Rejects(lambda: kernel.now, self.emit)
         self.core: Node | None = None
+        self._deliver: Deliver | None = None  # the core's way in for messages without an event, if it has one
         self._salt = salt
         self._network = network
         self._build = build
+        self._untraced = untraced
         self._timers: dict[str, int] = {}
-        self._waiting: list[Event] = []  # what arrived while the node was frozen
+        self._waiting: list[Event | tuple[str, tuple[int, int]]] = []  # arrivals and timers while the node was frozen
         self._requests: dict[int, asyncio.Future[Any]] = {}
         self._next_request = 1
-        self._held: list[Outward] = []  # waits for the disk
+        self._held: list[Outward | Traced] = []  # waits for the disk
         self._syncing = False
         self._true_clock = True
 
@@ -129,12 +133,19 @@ class SimNode:
         else:
             self.emit("restart", {"recovered": len(records)})
         self.core = self._build()
+        self._deliver = getattr(self.core, "receive", None)
         self.step(Start(records))
+
+    def stop(self) -> None:
+        """Orderly end: what waited for the disk is recorded."""
+        self.up = False
+        self.trace += [waiting for waiting in self._held if isinstance(waiting, tuple)]
+        self._held.clear()
 
     def kill(self) -> None:
         """kill -9: timers, requests and everything that was not sent are gone; what was written stays."""
         self.up = self.paused = False
-        self.core = None
+        self.core = self._deliver = None
         self._timers.clear()
         self._waiting.clear()
         self._held.clear()
@@ -154,7 +165,10 @@ class SimNode:
         self.paused = False
         waiting, self._waiting = self._waiting, []
         for event in waiting:
-            self.step(event)
+            if isinstance(event, tuple):
+                self._expire(*event)  # unless something that came before has cancelled it or set it again
+            else:
+                self.step(event)
 
     def set_clock(self, skew_ms: float, drift_ppm: float) -> None:
         """See LocalClock.set; timers that are set keep the reading they were set to."""
@@ -166,7 +180,17 @@ class SimNode:
     # ------------------------------------------------------------ events
     def receive(self, sender: NodeId, message: Message) -> None:
         """A message of an authenticated peer."""
-        self.step(Receive(sender, message))
+        deliver = self._deliver
+        if deliver is None or self.paused or not self._true_clock:
+            self.step(Receive(sender, message))
+            return
+        try:
+            effects = deliver(self.kernel.now, sender, message)
+        except Exception as error:  # a core that raises ends its process, as in the real runtime
+            self.fail(error)
+            return
+        if effects:
+            self.carry_out(effects)
 
     def submit(self, body: Any) -> asyncio.Future[Any]:
         """A local client's request; the future gets the reply. ConnectionResetError if the node dies first."""
@@ -202,24 +226,28 @@ class SimNode:
     def _expire(self, timer: str, key: tuple[int, int]) -> None:
         """A timer's moment: nothing if it was set again, cancelled, or belongs to an earlier incarnation."""
         incarnation, at = key
-        if incarnation == self.incarnation and self._timers.get(timer) == at:
-            if self.paused:
-                self._waiting.append(Expire(timer))
-                return
+        if incarnation != self.incarnation or self._timers.get(timer) != at:
+            return
+        if self.paused:
+            self._waiting.append((timer, key))
+        elif self._true_clock or self.clock.now() >= at:  # else the clock was set back: it is armed for later, too
             del self._timers[timer]
             self.step(Expire(timer))
 
     # ------------------------------------------------------------ effects
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """The effects of one step, in order."""
-        outward: list[Outward] = []
+        outward: list[Outward | Traced] = []
         persisted = False
+        slow = self._syncing or self.disk.sync_ns > 0
         for effect in effects:
             kind = type(effect)
             if kind is Multicast or kind is Send or kind is Reply:
                 outward.append(effect)  # type: ignore[arg-type]
             elif kind is Emit:
-                self._emit(effect)  # type: ignore[arg-type]
+                traced = self._traced(effect)  # type: ignore[arg-type]
+                if traced is not None:
+                    (outward if slow else self.trace).append(traced)
             elif kind is SetTimer:
                 self._set_timer(effect)  # type: ignore[arg-type]
             elif kind is Persist:
@@ -229,7 +257,7 @@ class SimNode:
                 self._timers.pop(effect.timer, None)  # type: ignore[union-attr]
             else:
                 raise TypeError(f"{self.name} returned {kind.__name__}, which is not an effect that leaves a node")
-        if self.disk.sync_ns and (persisted or self._held or self._syncing):
+        if slow and (self._syncing or not self.disk.all_durable):
             self._held += outward
             self._sync()
         else:
@@ -243,26 +271,28 @@ class SimNode:
             self._syncing = True
             key = (self.incarnation, self.disk.written, len(self._held))
             due = self.kernel.now + self.disk.sync_ns
-            self.kernel.at(due, tie_break(self._salt, due), self._synced, key)
+            self.kernel.at(due, tie_break(self._salt, due), self._synced, key, self.kernel.now)
 
-    def _synced(self, key: tuple[int, int, int], _: None) -> None:
+    def _synced(self, key: tuple[int, int, int], begun: int) -> None:
         incarnation, written, held = key
         if incarnation != self.incarnation or not self._syncing:
             return
         self._syncing = False
-        self.disk.synced(written)
+        self.disk.synced(written, self.kernel.now - begun)
         leaving, self._held = self._held[:held], self._held[held:]
         self._release(leaving)
-        if self._held:
+        if self._held or not self.disk.all_durable:
             self._sync()
 
-    def _release(self, outward: Sequence[Outward]) -> None:
+    def _release(self, outward: Sequence[Outward | Traced]) -> None:
         network, index = self._network, self.index
         for effect in outward:
             if type(effect) is Multicast:
                 network.multicast(index, effect.group, effect.message)
             elif type(effect) is Send:
                 network.send(index, effect.to, effect.message)
+            elif type(effect) is tuple:
+                self.trace.append(effect)
             else:
                 future = self._requests.pop(effect.request, None)  # type: ignore[union-attr]
                 if future is not None and not future.done():
@@ -272,11 +302,15 @@ class SimNode:
         """A trace event."""
         self.trace.append((self.kernel.now, self.incarnation, event, fields))
 
-    def _emit(self, effect: Emit) -> None:
+    def _traced(self, effect: Emit) -> Traced | None:
+        """The effect as a trace record; None for one that is not kept, and for a rejection, which is counted (and
+        perhaps traced) elsewhere."""
         if effect.event == "reject":
             self.rejects.trace(effect.fields)
-        else:
-            self.trace.append((self.kernel.now, self.incarnation, effect.event, effect.fields))
+            return None
+        if effect.event in self._untraced:
+            return None
+        return (self.kernel.now, self.incarnation, effect.event, effect.fields)
 
     def _set_timer(self, effect: SetTimer) -> None:
         if self._timers.get(effect.timer) != effect.at:

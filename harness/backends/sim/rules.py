@@ -1,6 +1,7 @@
 """Rules per message kind and view, compiled: which of a link's messages are dropped, delayed or duplicated.
 
-Draws come from (seed, rule, link, message counter), so that taking one rule away moves no other rule's draws.
+Draws come from (seed, the rule's own salt, link, message counter), so that taking one rule away moves no other rule's
+draws.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class ActiveRule:
         self.hit = 0
         self._links = frozenset(rule.links)
         self._kinds = frozenset(rule.kinds)
-        self._seed, self._number = seed, number
+        self._seed = seed
+        self._own = f"salt {rule.salt}" if rule.salt else number  # a number depends on what was added before
         self._salts: dict[Link, int] = {}
 
     def apply(self, link: Link, message: Message, counter: int, delays: list[int]) -> list[int]:
@@ -58,7 +60,7 @@ class ActiveRule:
         self.matched += 1
         base = self._salts.get(link)
         if base is None:
-            base = self._salts[link] = salt(self._seed, "rule", self._number, *link)
+            base = self._salts[link] = salt(self._seed, "rule", self._own, *link)
         if rule.probability < 1 and unit(base, 2 * counter) >= rule.probability:
             return delays
         self.hit += 1

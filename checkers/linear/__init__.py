@@ -1,0 +1,1 @@
+"""Linearizability of registers: reading calls from a history, zone check, general search, explanation."""

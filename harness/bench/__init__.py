@@ -1,0 +1,1 @@
+"""Measurements. Each module has `figures()`: rows {"name", "value", "unit", "peer", "ratio"}, nothing printed."""
