@@ -10,8 +10,9 @@ once the referee has found them good, and reach the core too; a corrupted receiv
 obstacle appears (a cut, a crash), what is on its way in lanes is turned into single messages (`explode`), and no lane
 takes a vote until it is gone.
 
-Exact in what is finalised, where and when, except that at equal times the certificate's signers may differ; tests hold
-it against single messages over random faulty runs. It cannot find bugs in vote handling, and is never used for that.
+Exact in what is finalised, where and when, but for two things: at equal times a certificate's signers may differ, and a
+node that restarts into a backlog may catch up in other steps. Tests hold it against single messages over random faulty
+runs. It cannot find bugs in vote handling, and is never used for that.
 """
 
 from __future__ import annotations
