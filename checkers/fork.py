@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from checkers.arithmetic import tribe_quorum
-from checkers.evidence import EvidenceError, unhex
+from checkers.certified import certified
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from results.trace import TraceEvent
@@ -28,8 +28,8 @@ class Fork(Judge):
         pairs = {(event["node"], event["height"]) for event in index.events("finalise")}
         nodes = sorted({node for node, _ in pairs})
         anomalies = _forks(index) + _contents(index)
-        certificates, count, doubts = _certificates(index)
-        anomalies += certificates + _timeouts(index)
+        count, doubts = certified(index).count, list(certified(index).doubts)
+        anomalies += _certificates(index) + _timeouts(index)
         if count:
             anomalies += _unjustified(index)
         measures = {
@@ -79,40 +79,23 @@ def _contents(index: Index) -> list[Anomaly]:
     return anomalies
 
 
-def _certificates(index: Index) -> tuple[list[Anomaly], int, list[str]]:
-    """Re-verifies every distinct certificate once; valid ones must name one block a view, whatever their kind."""
-    tribe = index.info.tribe
-    quorum = tribe_quorum(len(tribe))
-    distinct: dict[tuple[object, ...], TraceEvent] = {}
-    for event in index.events("certify"):
-        if event["view"] > 0 or event["signers"]:  # the genesis certificate has no signers
-            identity = (event["kind"], event["view"], event["block"], *event["signers"], *event["signatures"])
-            distinct.setdefault(identity, event)
+def _certificates(index: Index) -> list[Anomaly]:
+    """Certificates must be valid; valid ones must name one block a view, whatever their kind."""
     anomalies: list[Anomaly] = []
-    doubts: list[str] = []
-    by_view: dict[int, dict[str, TraceEvent]] = {}
-    for event in distinct.values():
-        try:
-            fault = index.notary.fault(tribe, quorum, event["signers"], event["signatures"], _statement(index, event))
-        except EvidenceError as error:
-            doubts.append(f"certificate of view {event['view']} at {event['node']}: {error}")
-            continue
-        if fault is None:
-            by_view.setdefault(event["view"], {}).setdefault(event["block"], event)
-        else:
-            summary = (
-                f"{event['node']} accepted a {event['kind']} certificate for {short(event['block'])}"
-                f" in view {event['view']} that is invalid: {fault}"
-            )
-            anomalies.append(Anomaly("invalid-certificate", summary, [record(event)]))
-    for view in sorted(by_view):
-        blocks = [by_view[view][block] for block in sorted(by_view[view])]
+    for event, fault in certified(index).invalid:
+        summary = (
+            f"{event['node']} accepted a {event['kind']} certificate for {short(event['block'])}"
+            f" in view {event['view']} that is invalid: {fault}"
+        )
+        anomalies.append(Anomaly("invalid-certificate", summary, [record(event)]))
+    for view, found in certified(index).by_view().items():
+        blocks = [found[block] for block in sorted(found)]
         if len(blocks) > 1:
             both = sorted(set(blocks[0]["signers"]) & set(blocks[1]["signers"]))
             told = " and ".join(f"{short(e['block'])} ({e['kind']}, seen by {e['node']})" for e in blocks)
             summary = f"view {view} has valid certificates for {told}; {', '.join(both)} signed both"
             anomalies.append(Anomaly("two-certificates", summary, [record(e) for e in blocks]))
-    return anomalies, len(distinct), doubts
+    return anomalies
 
 
 def _unjustified(index: Index) -> list[Anomaly]:
@@ -145,10 +128,3 @@ def _timeouts(index: Index) -> list[Anomaly]:
             )
             anomalies.append(Anomaly("invalid-certificate", summary, [record(event)]))
     return anomalies
-
-
-def _statement(index: Index, event: TraceEvent) -> bytes:
-    view, block = event["view"], unhex(event["block"], 32, "block")
-    if event["kind"] == "commit":
-        return index.notary.statement("commit", view, block)
-    return index.notary.statement("vote", event["kind"], view, block)

@@ -164,8 +164,9 @@ class SupraNode:
         self._cores["xrbc"] = (xrbc,)
         self._cores[_CONSENSUS] = (self._moonshot,)
         self._cores["execution"] = tuple(self._executions[clan] for clan in sorted(self._executions))
+        several = len(self._executions) > 1
         self._receivers: dict[type[Any], Callable[[int, NodeId, Any], Sequence[Effect]]] = {
-            kind: self._receive_state if name == "execution" else self._cores[name][0].receive
+            kind: self._receive_state if name == "execution" and several else self._cores[name][0].receive
             for name, kinds in _MESSAGES.items()
             if name in self._cores and name != _CONSENSUS
             for kind in kinds
@@ -250,6 +251,7 @@ class SupraNode:
     def _receive_state(
         self, now: int, sender: NodeId, message: StateVote | StateCertificate | StateRequest
     ) -> Sequence[Effect]:
+        """A gateway re-executes every clan. (Where there is one execution core, it ignores the other clans itself.)"""
         execution = self._executions.get(message.clan)
         return execution.receive(now, sender, message) if execution is not None else ()
 

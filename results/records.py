@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -22,13 +22,16 @@ _JSON_LINES = re.compile(rb'\{\s*["}]')
 _JSON_ARRAY = re.compile(rb'\[\s*(\{\s*["}]|\]\s*$)')
 
 
+Int: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+
+
 class Record(msgspec.Struct, gc=False):
     """One record of a history. What other tools leave out is None; `value` is JSON."""
 
     type: Literal["invoke", "ok", "fail", "info"]
-    index: int | None = None
-    time: int | None = None
-    process: int | str | None = None
+    index: Int | None = None
+    time: Int | None = None
+    process: Int | str | None = None
     f: str | None = None
     value: msgspec.Raw = NULL
     tx: str = ""

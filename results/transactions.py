@@ -41,7 +41,7 @@ class Transactions:
     status: Ints  # n: OK, INFO, FAIL
     process: Ints  # n
     invoked: Ints  # n
-    completed: Ints  # n, NEVER for info
+    completed: Ints  # n, NEVER but for those that ended ok
     index: Ints  # n: index of the completing (else the invoking) record
     line: Ints  # n: its line in the source, 0 if that is not known
     owner: Ints  # m: transaction
@@ -215,8 +215,7 @@ class _Loader:
         if status != OK:
             if bytes(value) == NULL_TEXT:
                 value = invocation.value
-            if status == INFO:
-                rank = NEVER
+            rank = NEVER
         process = record.process
         number = process if type(process) is int else self._names.number(process)
         heads.append((status, number, invoked, rank, -1 if record.index is None else record.index, record.line))
@@ -241,10 +240,7 @@ class _Loader:
         except StepError as error:
             line = heads[error.place][5]
             raise HistoryError(f"{self._source}:{line or '?'}: {error}") from error
-        try:
-            self._heads.append(np.array(list(zip(*heads, strict=True)), np.int64))
-        except OverflowError as error:
-            raise HistoryError(f"{self._source}: an index, a time or a process beyond 64 bits") from error
+        self._heads.append(np.array(list(zip(*heads, strict=True)), np.int64))
 
     def _error(self, record: Record, message: str) -> UnpairedError:
         line = f":{record.line}" if record.line else f": record {record.index}" if record.index is not None else ""

@@ -7,6 +7,7 @@ Whether there is a cycle that a model rules out is decided over the whole graph,
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class Cycles:
     components: int = 0
     largest: int = 0
     not_searched: list[str] = field(default_factory=list)
+    allowed: bool = False  # all was searched, and what cycles there are (of G-nonadjacent) the model allows
 
 
 def search(history: Transactions, inference: Inference, ruled_out: frozenset[str]) -> Cycles:
@@ -61,13 +63,18 @@ def search(history: Transactions, inference: Inference, ruled_out: frozenset[str
     graph = Graph(history, inference, layers[-1])
     members = graph.suspects(classes[-1])
     cycles = Cycles(components=len(members), largest=max(map(len, members), default=0))
+    if not members:
+        return cycles
+    order = [(layer, name) for layer in layers for name in classes]
+    rings = {at: graph.rings(*at, members) for at in order}
     budget = Budget(MOST_VISITS)
     for transactions in members[:MOST_COMPONENTS]:
         hunt = _Hunt(graph.within(transactions), budget, ruled_out)
-        cycles.found += hunt.run(classes, layers)
+        cycles.found += hunt.run(rings)
         cycles.not_searched += hunt.not_searched
     if len(members) > MOST_COMPONENTS:
         cycles.not_searched.append(f"{len(members) - MOST_COMPONENTS} further strongly connected components")
+    cycles.allowed = classes[-1] == "G-single" and not cycles.not_searched
     return cycles
 
 
@@ -78,7 +85,13 @@ class Graph:
         self.history = history
         self.vertices = inference.vertices
         self.realtime = layer == REALTIME_SUFFIX
-        self.edges = joined([inference.edges, sessions(history)]) if layer else inference.edges
+        self._dependencies = inference.edges
+        self._layer = layer
+
+    @cached_property
+    def edges(self) -> Edges:
+        """Dependencies and, where a layer has them, sessions."""
+        return joined([self._dependencies, sessions(self.history)]) if self._layer else self._dependencies
 
     def suspects(self, cap: str) -> list[Ints]:
         """The transactions of each component with a cycle of class `cap` or below, the smallest components first.
@@ -86,10 +99,13 @@ class Graph:
         Exact, but for `cap` G-single: there the components are given that have a cycle up to G-nonadjacent.
         """
         data = _DATA[cap] | frozenset((_START[cap],))
-        wanted = np.isin(self.edges.kind, [*data, PROCESS, FREE])
-        edges = self.edges if bool(wanted.all()) else self.edges.where(wanted)
+        # Real time has the order of sessions in it, but where equal times make ranks equal.
+        covered = self.realtime and bool((self.history.index >= 0).all())
+        edges = self._dependencies if covered else self.edges
+        wanted = np.isin(edges.kind, [*data, PROCESS, FREE])
+        edges = edges if bool(wanted.all()) else edges.where(wanted)
         size = len(self.history)
-        labels = self._components(edges, doubled=False)
+        labels = self._components(edges, self.realtime)
         if labels is None:
             return []
         label = labels[:size]
@@ -97,14 +113,23 @@ class Graph:
         groups = np.split(inside[np.argsort(label[inside], kind="stable")], np.cumsum(np.bincount(label[inside])))
         groups = [group for group in groups if len(group)]
         if cap in ("G-single", "G-nonadjacent"):
-            labels = self._components(edges, doubled=True)
+            labels = self._components(edges, self.realtime, doubled=True)
             if labels is None:
                 return []
             marked = (labels[:size] >= 0) | (labels[self.vertices : self.vertices + size] >= 0)
             groups = [group for group in groups if bool(marked[group].any())]
         return sorted(groups, key=lambda group: (len(group), int(group[0])))
 
-    def _components(self, edges: Edges, doubled: bool) -> Ints | None:
+    def rings(self, layer: str, name: str, members: list[Ints]) -> Ints | None:
+        """The component of each vertex among the edges that cycles of a class in a layer may take; -1: in none."""
+        inside = np.zeros(self.vertices, np.bool_)
+        inside[np.concatenate(members)] = True
+        inside[len(self.history) :] = True
+        wanted = np.isin(self.edges.kind, [*_DATA[name], _START[name], FREE, *_LAYERS[layer]])
+        edges = self.edges.where(wanted & inside[self.edges.source] & inside[self.edges.target])
+        return self._components(edges, REALTIME in _LAYERS[layer])
+
+    def _components(self, edges: Edges, realtime: bool, doubled: bool = False) -> Ints | None:
         """The number of each vertex's component, -1 where it is alone; None if all are.
 
         `doubled` has each vertex twice: as reached by an rw edge, from where no rw edge leads on, and as reached
@@ -119,7 +144,7 @@ class Graph:
             source = np.concatenate([source, source[onward] + vertices])
             target = np.concatenate([to_second, target[onward] + keeps])
             vertices *= 2
-        if self.realtime:
+        if realtime:
             late, then, moments = time_chain(self.history, vertices)
             source, target = np.concatenate([source, late]), np.concatenate([target, then])
             if doubled:
@@ -152,35 +177,39 @@ class _Hunt:
         self._partly: set[str] = set()  # kinds for which not all starts were tried
         self.not_searched: list[str] = []
 
-    def run(self, classes: list[str], layers: list[str]) -> list[Cycle]:
+    def run(self, rings: dict[tuple[str, str], Ints | None]) -> list[Cycle]:
         """One cycle per kind that was found, the gravest kind first."""
-        for layer in layers:
-            for name in classes:
-                self._look_for(name, layer)
+        for (layer, name), labels in rings.items():
+            if labels is not None:
+                self._look_for(name, layer, labels, self._budget, MOST_STARTS)
         if not self._best and self._partly:  # the budget is used up, yet a cycle there is: once more, without a bound
-            for name in classes[::-1]:
-                self._look_for(name, layers[-1], Budget(1 << 62), most=1)
-        order = [name + layer for layer in layers for name in classes]
+            for (layer, name), labels in reversed(rings.items()):
+                if labels is not None:
+                    self._look_for(name, layer, labels, Budget(1 << 62), 1)
+        order = [name + layer for layer, name in rings]
         return [
             Cycle(kind, tuple(self._best[kind]), kind not in self._partly)
             for kind in sorted(self._best, key=order.index)
         ]
 
-    def _look_for(self, name: str, layer: str, budget: Budget | None = None, most: int = 0) -> None:
-        budget = budget or self._budget
-        starts, total = self._graph.starts(_START[name], most or MOST_STARTS)
+    def _look_for(self, name: str, layer: str, labels: Ints, budget: Budget, most: int) -> None:
+        starts, total = self._graph.starts(_START[name], labels, most)
         kinds = _DATA[name] | _LAYERS[layer]
-        for number, start in enumerate(starts):
+        limited = True if name == "G-nonadjacent" else None
+        tried = 0
+        for start in starts:
             if budget.left <= 0:
-                starts = starts[:number]
                 break
-            limited = True if name == "G-nonadjacent" else None
-            path = self._graph.path(start.target, start.source, kinds, budget, limited)
+            share = Budget(min(budget.left, MOST_VISITS // MOST_STARTS) if budget.left <= MOST_VISITS else budget.left)
+            before = share.left
+            path = self._graph.path(start.target, start.source, kinds, share, limited)
+            budget.left -= before - share.left
+            tried += share.left > 0
             if path is not None:
                 self._keep([start, *path])
-        if len(starts) < total:
+        if tried < total:
             self._partly.add(name + layer)
-            self.not_searched.append(f"{name}{layer}: cycles through {total - len(starts)} of {total} edges")
+            self.not_searched.append(f"{name}{layer}: cycles through {total - tried} of {total} edges")
 
     def _keep(self, hops: list[Hop]) -> None:
         kind = classify(hops)

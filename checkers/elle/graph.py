@@ -8,26 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from results.microops import Flags, Ints
-from results.transactions import FAIL, OK, Transactions
+from results.transactions import FAIL, NEVER, Transactions
+
+Narrow: TypeAlias = NDArray[np.int32]  # of edges there are most; half the memory is half the time here
 
 WW, WR, RW, PROCESS, REALTIME, FREE = 0, 1, 2, 3, 4, 5  # FREE: out of a hub, continues whatever led into it
 KIND_NAMES = ("ww", "wr", "rw", "process", "realtime")
 NO_STEP = -1
+SMALL = 100_000  # edges of a graph that is looked through in Python first
+DIRECT = 4  # a hub from this many times the edges on that it would need
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
     """Edges source -> target; `here` and `there` are the micro-operations that prove them, NO_STEP if there is none."""
 
-    source: Ints
-    target: Ints
-    kind: Ints
-    here: Ints
-    there: Ints
+    source: Narrow
+    target: Narrow
+    kind: Narrow
+    here: Narrow
+    there: Narrow
 
     def __len__(self) -> int:
         return len(self.source)
@@ -39,16 +45,21 @@ class Edges:
 
 def edges(kind: int, source: Ints, target: Ints, here: Ints | None = None, there: Ints | None = None) -> Edges:
     """Edges of one kind, without loops: what a transaction owes to itself is no dependency."""
-    blank = np.full(len(source), NO_STEP)
-    all_of = Edges(
-        source, target, np.full(len(source), kind), blank if here is None else here, blank if there is None else there
+    apart = source != target
+    source, target = source[apart].astype(np.int32), target[apart].astype(np.int32)
+    blank = np.full(len(source), NO_STEP, np.int32)
+    return Edges(
+        source,
+        target,
+        np.full(len(source), kind, np.int32),
+        blank if here is None else here[apart].astype(np.int32),
+        blank if there is None else there[apart].astype(np.int32),
     )
-    return all_of.where(source != target)
 
 
 def joined(parts: Sequence[Edges]) -> Edges:
     """All edges of several sets."""
-    none = [np.empty(0, np.int64)]
+    none = [np.empty(0, np.int32)]
     return Edges(*(np.concatenate([getattr(part, field.name) for part in parts] or none) for field in fields(Edges)))
 
 
@@ -69,9 +80,13 @@ class Side:
         fresh[1:] = (group[1:] != group[:-1]) | (transaction[1:] != transaction[:-1])
         return Side(group[fresh], transaction[fresh], step[fresh])
 
-    def where(self, mask: Flags) -> Side:
+    def where(self, mask: Flags | slice) -> Side:
         """The members that `mask` selects."""
         return Side(self.group[mask], self.transaction[mask], self.step[mask])
+
+    def span(self, groups: Ints) -> tuple[Ints, Ints]:
+        """Where each group begins and ends."""
+        return np.searchsorted(self.group, groups), np.searchsorted(self.group, groups, "right")
 
 
 class Fans:
@@ -88,12 +103,11 @@ class Fans:
     def add(self, kind: int, left: Side, right: Side) -> None:
         """Edges of `kind` from each of `left` to each other one of `right` in the same group."""
         groups = np.intersect1d(left.group, right.group)
-        lefts = np.searchsorted(left.group, groups, "right") - np.searchsorted(left.group, groups)
-        rights = np.searchsorted(right.group, groups, "right") - np.searchsorted(right.group, groups)
-        big = groups[lefts * rights > 4 * (lefts + rights)]
-        self._direct(kind, left.where(~np.isin(left.group, big)), right)
-        for group in big.tolist():
-            self._hub(kind, left.where(left.group == group), right.where(right.group == group))
+        (a, b), (c, d) = left.span(groups), right.span(groups)
+        big = (b - a) * (d - c) > DIRECT * (b - a + d - c)
+        self._direct(kind, left.where(~np.isin(left.group, groups[big])), right)
+        for at in np.flatnonzero(big).tolist():
+            self._hub(kind, left.where(slice(a[at], b[at])), right.where(slice(c[at], d[at])))
 
     def _hub(self, kind: int, left: Side, right: Side) -> None:
         both = np.isin(left.transaction, right.transaction)
@@ -105,8 +119,8 @@ class Fans:
         self.parts.append(edges(FREE, np.full(len(right.transaction), hub), right.transaction, there=right.step))
 
     def _direct(self, kind: int, left: Side, right: Side) -> None:
-        first = np.searchsorted(right.group, left.group)
-        count = np.searchsorted(right.group, left.group, "right") - first
+        first, last = right.span(left.group)
+        count = last - first
         a = np.repeat(np.arange(len(left.group)), count)
         b = first[a] + np.arange(len(a)) - np.repeat(np.cumsum(count) - count, count)
         self.parts.append(
@@ -119,18 +133,18 @@ def sessions(history: Transactions) -> Edges:
     happened = np.flatnonzero(history.status != FAIL)
     order = happened[np.lexsort((history.invoked[happened], history.process[happened]))]
     before, after = order[:-1], order[1:]
-    same = (history.process[before] == history.process[after]) & (history.status[before] == OK)
+    same = (history.process[before] == history.process[after]) & (history.completed[before] != NEVER)
     return edges(PROCESS, before[same], after[same])
 
 
-def time_chain(history: Transactions, first: int) -> tuple[Ints, Ints, int]:
+def time_chain(history: Transactions, first: int) -> tuple[Narrow, Narrow, int]:
     """Real-time order in linear space: sources, targets, and how many vertices it adds, counting from `first`.
 
     The moments at which transactions end form a chain, those without a beginning in between as one. A transaction leads
     to the moment after its end, a moment to the next one and to all transactions that begin before that. So A reaches B
     through the chain if and only if A ended before B began (by rank; equal ranks are concurrent).
     """
-    ended = np.flatnonzero(history.status == OK)
+    ended = np.flatnonzero(history.completed != NEVER)
     began = np.flatnonzero(history.status != FAIL)
     begins = np.sort(history.invoked[began])
     end_place = np.searchsorted(begins, history.completed[ended], side="right")  # how many began up to that end
@@ -142,19 +156,39 @@ def time_chain(history: Transactions, first: int) -> tuple[Ints, Ints, int]:
     chain = first + np.arange(len(moments))
     sources = np.concatenate([ended, chain[:-1], first + begin_moment[late]])
     targets = np.concatenate([first + end_moment, chain[1:], began[late]])
-    return sources, targets, len(moments)
+    return sources.astype(np.int32), targets.astype(np.int32), len(moments)
 
 
-def strongly_connected(source: Ints, target: Ints, vertices: int) -> Ints | None:
+def strongly_connected(source: Ints | Narrow, target: Ints | Narrow, vertices: int) -> Ints | None:
     """Component of each vertex, -1 for those that are alone; None if all are."""
-    from scipy.sparse import csr_array  # importing it takes a quarter of a second: only where there is a graph
+    if len(source) <= SMALL and _acyclic(source, target, vertices):
+        return None
+    from scipy.sparse import (
+        csr_array,
+    )  # importing it costs as much as 100,000 edges: not for a small graph without cycles
     from scipy.sparse.csgraph import connected_components
 
-    if not len(source):
-        return None
     matrix = csr_array((np.ones(len(source), np.int8), (source, target)), shape=(vertices, vertices))
     count, labels = connected_components(matrix, directed=True, connection="strong")
     if count == vertices:
         return None
     sizes = np.bincount(labels, minlength=count)
     return np.where(sizes[labels] > 1, labels, -1).astype(np.int64)
+
+
+def _acyclic(source: Ints | Narrow, target: Ints | Narrow, vertices: int) -> bool:
+    """Can all vertices be taken one by one, each after those that lead to it?"""
+    order = np.argsort(source, kind="stable")
+    targets = target[order].tolist()
+    first = np.searchsorted(source[order], np.arange(vertices + 1)).tolist()
+    waiting = np.bincount(target, minlength=vertices).tolist()
+    ready = [vertex for vertex in range(vertices) if not waiting[vertex]]
+    taken = 0
+    while ready:
+        vertex = ready.pop()
+        taken += 1
+        for after in targets[first[vertex] : first[vertex + 1]]:
+            waiting[after] -= 1
+            if not waiting[after]:
+                ready.append(after)
+    return taken == vertices

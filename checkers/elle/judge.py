@@ -67,7 +67,7 @@ class ElleJudge(Judge):
         measures |= _measures(inference, cycles, self.consistency)
         told = [a for kind in findings.told for a in findings.told[kind][:MOST_TOLD] if kind in ruled_out]
         doubts = [*inference.doubts, *_doubts(history)]
-        if cycles.not_searched and not cycles.found:
+        if cycles.components and not cycles.found and not cycles.allowed:
             doubts.append(
                 f"cycles were found, but not whether {self.consistency} rules one out: the search was cut short"
             )

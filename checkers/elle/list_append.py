@@ -1,7 +1,7 @@
 """List-append: every read shows the whole list, so it shows the order of all appends before it.
 
-The version order of a key is its longest read; what was acknowledged and is not in it comes after it. Every other read
-must be a prefix of it.
+The version order of a key is its longest read; what happened and is not in it comes after it. Every other read must be
+a prefix of it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 
 from checkers.elle.findings import Findings, Inference, listing, refuse_steps, who
 from checkers.elle.graph import RW, WR, WW, Edges, Fans, Side, edges, joined
-from checkers.elle.steps import Steps, Writers, steps_of
+from checkers.elle.steps import Steps, Writers, shared, steps_of
 from results.microops import APPEND, NIL, READ, WRITE, Ints
 from results.transactions import FAIL, OK, Transactions
 
-SLICE = 1 << 21  # list elements compared at a time
+SLICE = 1 << 17  # list elements compared at a time: what fits into a processor's cache
 
 
 def infer(history: Transactions) -> Inference:
@@ -242,9 +242,7 @@ class Lists:
         h, s = self.history, self.steps
         first = self.reads[(s.previous[self.reads] < 0) & (s.first_write[self.reads] >= 0) & ~self.is_stray[self.reads]]
         code = s.key[first] * (int(self.longest.max(initial=0)) + 1) + self.length[first]
-        order = np.argsort(code, kind="stable")
-        groups = np.split(first[order], np.flatnonzero(np.diff(code[order])) + 1)
-        lost = [group.tolist() for group in groups if len(group) > 1]
+        lost = shared(first, code)
 
         def tell(number: int) -> tuple[str, list[int]]:
             steps = lost[number][:4]
@@ -252,7 +250,7 @@ class Lists:
             writes = ", ".join(str(h.seen(int(s.first_write[step]))) for step in steps)
             owners = [int(h.owner[step]) for step in steps]
             names = " and ".join(who(h, owner) for owner in owners)
-            return f"{names} all read {seen} of key {key} and appended to it ({writes})", owners
+            return f"{names} each read {seen} of key {key} and appended to it ({writes})", owners
 
         findings.add("lost-update", range(len(lost)), tell)
 
@@ -310,9 +308,12 @@ class Lists:
         return edges(RW, h.owner[reads[there]], h.owner[append], here=reads[there], there=append)
 
     def _unseen(self) -> Ints:
-        """Acknowledged appends in no longest read: the last one of each transaction and key that has none in it."""
+        """Appends in no longest read that did not fail: the last one of each transaction and key that has none in it.
+
+        Of info, too: if it happened they are later than what was read, and if not, nothing depends on it.
+        """
         s, h = self.steps, self.history
-        appends = np.flatnonzero(s.last_write & (h.status[h.owner] == OK) & (self.version_of < 0))
+        appends = np.flatnonzero(s.last_write & (h.status[h.owner] != FAIL) & (self.version_of < 0))
         return appends[self.version_of[s.first_write[appends]] < 0]
 
     def explain(self, kind: int, here: int, there: int, a: str, b: str) -> str:
@@ -324,7 +325,7 @@ class Lists:
             return f"{a} appended {h.seen(here)} to key {key} and {b} read {seen} of it, so {a} < {b} (wr)"
         late = f"{b} appended {h.seen(there)} to it"
         if self.version_of[there] < 0:
-            late += ", acknowledged but in no read, hence later"
+            late += ", which is in no read, hence later"
         if kind == WW:
             return f"{a} appended {h.seen(here)} to key {key} before {late}, so {a} < {b} (ww)"
         return f"{a} read {listing(h.seen(here) or [])} of key {key} and {late}, so {a} < {b} (rw)"

@@ -11,7 +11,7 @@ import numpy as np
 from checkers.elle.graph import FREE, NO_STEP, PROCESS, REALTIME, RW, WR, Edges
 from checkers.elle.models import REALTIME_SUFFIX, SESSION_SUFFIX
 from results.microops import Ints
-from results.transactions import NEVER, OK, Transactions
+from results.transactions import Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,9 @@ def classify(hops: list[Hop]) -> str:
     return name + (REALTIME_SUFFIX if REALTIME in kinds else SESSION_SUFFIX if PROCESS in kinds else "")
 
 
+MOST_COUNTED = 10_000  # edges to start from
+
+
 class Budget:
     """How many vertices all searches together may still visit."""
 
@@ -70,8 +73,7 @@ class Subgraph:
         by_begin = transactions[np.argsort(history.invoked[transactions], kind="stable")]
         self._by_begin = by_begin.tolist()
         self._begins = history.invoked[by_begin].tolist()
-        ended = np.where(history.status[transactions] == OK, history.completed[transactions], NEVER)
-        self._end = dict(zip(transactions.tolist(), ended.tolist(), strict=True))
+        self._end = dict(zip(transactions.tolist(), history.completed[transactions].tolist(), strict=True))
 
     def path(
         self, start: int, goal: int, kinds: frozenset[int], budget: Budget, after_rw: bool | None = None
@@ -84,16 +86,18 @@ class Subgraph:
         origin = (start, bool(after_rw))
         came: dict[tuple[int, bool], tuple[tuple[int, bool], Hop]] = {origin: (origin, Hop(start, start, FREE))}
         queue = deque([origin])
+        hubs: set[tuple[int, int]] = set()  # those passed through already, and on what kind of edge
         unreached = len(self._begins) if REALTIME in kinds else 0  # from here on by beginning all have been reached
         while queue and budget.left > 0:
             state = queue.popleft()
             budget.left -= 1
             vertex, limited = state
-            hops = self._hops(vertex, vertex, kinds)
+            hops = self._hops(vertex, kinds, hubs)
             if unreached:
                 place = bisect_right(self._begins, self._end[vertex])
                 hops += [Hop(vertex, other, REALTIME) for other in self._by_begin[place:unreached]]
                 unreached = min(unreached, place)
+            budget.left -= len(hops)
             for hop in hops:
                 if limited and hop.kind == RW:
                     continue
@@ -106,35 +110,37 @@ class Subgraph:
                 queue.append(reached)
         return None
 
-    def _hops(
-        self, vertex: int, source: int, kinds: frozenset[int], into: int = FREE, here: int = NO_STEP
-    ) -> list[Hop]:
-        """The edges out of a vertex, those through a hub as one."""
+    def _hops(self, vertex: int, kinds: frozenset[int], hubs: set[tuple[int, int]]) -> list[Hop]:
+        """The edges out of a transaction; those through a hub as one, unless it is among `hubs`, which it joins."""
         found: list[Hop] = []
         for edge in self._out.get(vertex, ()):
-            target, kind = self._target[edge], self._kind[edge]
-            if kind == FREE:
-                if target != source:
-                    found.append(Hop(source, target, into, here, self._there[edge]))
-            elif kind in kinds:
-                if target in self._end:
-                    found.append(Hop(source, target, kind, self._here[edge], self._there[edge]))
-                else:
-                    found += self._hops(target, source, kinds, kind, self._here[edge])
+            target, kind, here = self._target[edge], self._kind[edge], self._here[edge]
+            if kind not in kinds:
+                continue
+            if target in self._end:
+                found.append(Hop(vertex, target, kind, here, self._there[edge]))
+            elif (target, kind) not in hubs:
+                hubs.add((target, kind))
+                onward = ((self._target[out], self._there[out]) for out in self._out.get(target, ()))
+                found += [Hop(vertex, last, kind, here, there) for last, there in onward if last != vertex]
         return found
 
-    def starts(self, kind: int, most: int) -> tuple[list[Hop], int]:
-        """The first `most` hops of a kind between transactions here, and how many there are (at least, with hubs)."""
+    def starts(self, kind: int, labels: Ints, most: int) -> tuple[list[Hop], int]:
+        """The first `most` hops of a kind that stay within one of the labelled components, and how many there are."""
         found: list[Hop] = []
-        more = 0
-        for vertex in self._out:
-            if vertex not in self._end:
-                continue  # a hub: its edges are those of the transactions that lead into it
-            if len(found) < most:
-                found += [hop for hop in self._hops(vertex, vertex, frozenset((kind,))) if hop.target in self._end]
-            else:
-                more += sum(self._kind[edge] == kind for edge in self._out[vertex])
-        return found[:most], len(found) + more
+        total = 0
+        for vertex in self._end:
+            label = labels[vertex]
+            if label < 0:
+                continue
+            for hop in self._hops(vertex, frozenset((kind,)), set()):
+                if labels[hop.target] == label:
+                    total += 1
+                    if len(found) < most:
+                        found.append(hop)
+            if total >= MOST_COUNTED:
+                break
+        return found, total
 
 
 def _back(

@@ -10,7 +10,7 @@ import numpy as np
 from checkers.elle import models
 from checkers.elle.findings import Findings, Inference, refuse_steps, who
 from checkers.elle.graph import KIND_NAMES, RW, WR, WW, Edges, Fans, Side, edges, joined
-from checkers.elle.steps import Steps, Writers, steps_of
+from checkers.elle.steps import Steps, Writers, shared, steps_of
 from checkers.elle.versions import (
     INITIAL,
     NO_REASON,
@@ -77,10 +77,7 @@ class Registers:
         initial = self.reads[h.result[self.reads] == NIL]
         self.seen[initial] = size + self.steps.key[initial]
         self.external = self.reads[self.steps.external[self.reads]]
-        self.happened = h.status == OK
-        written = self.seen[self.external]
-        written = written[(written >= 0) & (written < size)]
-        self.happened[h.owner[written[h.status[h.owner[written]] != FAIL]]] = True
+        self.alive = h.status != FAIL  # info, too: nothing comes after what did not happen, so it does no harm
         self.order = Order(*(np.empty(0, np.int64) for _ in range(5)))
         self._circular = np.empty(0, np.int64)  # keys whose versions went in a circle: no more is inferred about them
 
@@ -147,16 +144,14 @@ class Registers:
         h, s = self.history, self.steps
         first = self.external[(s.previous[self.external] < 0) & (s.first_write[self.external] >= 0)]
         first = first[self.seen[first] >= 0]
-        order = np.argsort(self.seen[first], kind="stable")
-        groups = np.split(first[order], np.flatnonzero(np.diff(self.seen[first[order]])) + 1)
-        lost = [group.tolist() for group in groups if len(group) > 1]
+        lost = shared(first, self.seen[first])
 
         def tell(number: int) -> tuple[str, list[int]]:
             steps = lost[number][:4]
             names = " and ".join(map(self._who, steps))
             seen = self._show(int(self.seen[steps[0]]), steps[0])
             writes = ", ".join(str(h.seen(int(s.first_write[step]))) for step in steps)
-            text = f"{names} all read {seen} of key {self._key(steps[0])} and wrote to it ({writes})"
+            text = f"{names} each read {seen} of key {self._key(steps[0])} and wrote to it ({writes})"
             return text, [int(h.owner[step]) for step in steps]
 
         findings.add("lost-update", range(len(lost)), tell)
@@ -168,8 +163,8 @@ class Registers:
         Returns for how many keys real time was not looked at: there were too many pairs.
         """
         h, s, left_out = self.history, self.steps, 0
-        touched = touches(h, s, self.seen, self.happened)
-        self.order = self._after_initial(own(h, s, self.happened))
+        touched = touches(h, s, self.seen, self.alive)
+        self.order = self._after_initial(own(h, s, self.alive))
         if models.is_at_least(model, "snapshot-isolation") or models.is_at_least(model, "repeatable-read"):
             self._extend(overwrites(touched), findings, "")
         if models.is_at_least(model, "strong-session-snapshot-isolation"):
@@ -245,7 +240,7 @@ class Registers:
             edges(WR, h.owner[writer], h.owner[written], here=writer, there=written),
             edges(WW, h.owner[order.before], h.owner[order.after], here=order.before, there=order.after),
         ]
-        last = np.flatnonzero(s.last_write & self.happened[h.owner])
+        last = np.flatnonzero(s.last_write & self.alive[h.owner])
         later = np.concatenate([order.after, last])
         earlier = np.concatenate([order.before, size + s.key[last]])
         fans = Fans(len(h))

@@ -40,36 +40,42 @@ def steps_of(history: Transactions, kind: int) -> Steps:
     size = len(order)
     fresh = np.ones(size, np.bool_)
     fresh[1:] = code[order[1:]] != code[order[:-1]]
-    number = np.cumsum(fresh) - 1
     write = history.kind == kind
+    if bool(fresh.all()):
+        return _apart(key, keys, write, history.kind == READ, order)
+    number = np.cumsum(fresh) - 1
+    first = np.flatnonzero(fresh)  # place of the first step of each segment
+    begin = first[number]
     wrote = write[order]
     until = np.cumsum(wrote)  # writes up to and with this place
-    begin = np.flatnonzero(fresh)[number] if size else number
-    before_segment = (until - wrote)[begin] if size else until
-    before = until - wrote - before_segment
-    ends = np.append(np.flatnonzero(fresh)[1:], size) - 1
-    total = (until[ends] - (until - wrote)[np.flatnonzero(fresh)])[number] if size else until
-    writes = order[wrote]
+    before = (until - wrote) - (until - wrote)[begin]
+    total = np.diff(until[np.append(first[1:], size) - 1], prepend=0)[number]  # writes of the segment
     first_write = np.full(size, -1)
     some = total > 0
-    first_write[some] = writes[before_segment[some]]
+    first_write[some] = order[wrote][(until - wrote)[begin[some]]]
     back = np.empty(size, np.int64)
     back[order] = np.arange(size)
-    read = history.kind[order] == READ
+    previous = np.full(size, -1)
+    previous[1:] = np.where(fresh[1:], -1, order[:-1])
+    reads = history.kind == READ
     return Steps(
-        key, keys, write, order, number[back], before[back], ((history.kind == READ) & (before[back] == 0)),
-        _latest(np.ones(size, np.bool_), begin, order)[back], _latest(read, begin, order)[back],
-        _latest(wrote, begin, order)[back], (wrote & (before + 1 == total))[back], first_write[back],
+        key, keys, write, order, number[back], before[back], reads & (before[back] == 0), previous[back],
+        _latest(reads[order], begin, order)[back], _latest(wrote, begin, order)[back],
+        (wrote & (before + 1 == total))[back], first_write[back],
     )  # fmt: skip
+
+
+def _apart(key: Ints, keys: int, write: Flags, reads: Flags, order: Ints) -> Steps:
+    """No transaction has two steps on one key."""
+    none, own = np.full(len(order), -1), np.where(write, np.arange(len(order)), -1)
+    return Steps(key, keys, write, order, np.arange(len(order)), none + 1, reads, none, none, none, write, own)
 
 
 def _latest(flag: Flags, begin: Ints, order: Ints) -> Ints:
     """Per place: the step at the latest flagged place before it in its segment, else -1."""
-    size = len(flag)
-    places = np.where(flag, np.arange(size), -1)
-    latest = np.full(size, -1)
-    latest[1:] = np.maximum.accumulate(places)[:-1] if size else latest[1:]
-    return np.where(latest >= begin, order[latest], -1) if size else latest
+    latest = np.full(len(flag), -1)
+    latest[1:] = np.maximum.accumulate(np.where(flag, np.arange(len(flag)), -1))[:-1]
+    return np.where(latest >= begin, order[latest], -1)
 
 
 def dense(values: Ints) -> tuple[Ints, int]:
@@ -81,6 +87,16 @@ def dense(values: Ints) -> tuple[Ints, int]:
         return values - low, high - low + 1
     unique, codes = np.unique(values, return_inverse=True)
     return codes.astype(np.int64), len(unique)
+
+
+def shared(members: Ints, code: Ints) -> list[list[int]]:
+    """The members of each code that several of them have."""
+    order = np.argsort(code, kind="stable")
+    same = np.flatnonzero(code[order[1:]] == code[order[:-1]])
+    found: dict[int, list[int]] = {}
+    for place in np.union1d(same, same + 1).tolist():
+        found.setdefault(int(code[order[place]]), []).append(int(members[order[place]]))
+    return list(found.values())
 
 
 class Writers:

@@ -15,7 +15,7 @@ import numpy as np
 from checkers.elle.graph import strongly_connected
 from checkers.elle.steps import Steps
 from results.microops import Flags, Ints
-from results.transactions import NEVER, OK, Transactions
+from results.transactions import NEVER, Transactions
 
 OWN, OVERWRITES, SESSION, IN_TIME, INITIAL, NO_REASON = range(6)
 MOST_RINGS = 64
@@ -49,8 +49,8 @@ class Touches:
     leaves_step: Ints
 
 
-def touches(history: Transactions, steps: Steps, seen: Ints, happened: Flags) -> Touches:
-    """Of transactions that happened. `seen`: the version that each external read of them saw, -1 if nobody's."""
+def touches(history: Transactions, steps: Steps, seen: Ints, alive: Flags) -> Touches:
+    """Of transactions that are alive. `seen`: the version that each external read of them saw, -1 if nobody's."""
     size = len(history.owner)
     first_read = steps.external & (steps.previous < 0) & (seen >= 0)
     reads, writes = np.flatnonzero(first_read), np.flatnonzero(steps.last_write)
@@ -62,8 +62,8 @@ def touches(history: Transactions, steps: Steps, seen: Ints, happened: Flags) ->
     read, write = read_of[some], write_of[some]
     enters_step, leaves_step = np.where(read >= 0, read, write), np.where(write >= 0, write, read)
     version = np.where(steps.write, np.arange(size), seen)
-    alive = happened[history.owner[enters_step]]
-    enters_step, leaves_step = enters_step[alive], leaves_step[alive]
+    kept = alive[history.owner[enters_step]]
+    enters_step, leaves_step = enters_step[kept], leaves_step[kept]
     return Touches(
         history.owner[enters_step], steps.key[enters_step], version[enters_step], enters_step, version[leaves_step],
         leaves_step,
@@ -78,9 +78,9 @@ def overwrites(touched: Touches) -> Order:
     )
 
 
-def own(history: Transactions, steps: Steps, happened: Flags) -> Order:
+def own(history: Transactions, steps: Steps, alive: Flags) -> Order:
     """Of two writes of one transaction the second is later."""
-    later = np.flatnonzero(steps.write & (steps.previous_write >= 0) & happened[history.owner])
+    later = np.flatnonzero(steps.write & (steps.previous_write >= 0) & alive[history.owner])
     earlier = steps.previous_write[later]
     return _order(OWN, earlier, later, earlier, later)
 
@@ -93,7 +93,7 @@ def by_session(history: Transactions, touched: Touches) -> Order:
     a, b = order[:-1], order[1:]
     process = history.process[touched.transaction]
     same = (process[a] == process[b]) & (touched.key[a] == touched.key[b])
-    same &= history.status[touched.transaction[a]] == OK
+    same &= history.completed[touched.transaction[a]] != NEVER
     return _pairs(SESSION, touched, a[same], b[same])
 
 
@@ -103,10 +103,7 @@ def in_time(history: Transactions, touched: Touches) -> tuple[Order, int]:
     ranks = np.unique(np.concatenate([history.invoked, history.completed[history.completed != NEVER]]))
     scale = len(ranks) + 2
     begin = touched.key * scale + np.searchsorted(ranks, history.invoked[touched.transaction])
-    open_ended = history.status[touched.transaction] != OK
-    end = touched.key * scale + np.where(
-        open_ended, scale - 1, np.searchsorted(ranks, history.completed[touched.transaction])
-    )
+    end = touched.key * scale + np.searchsorted(ranks, history.completed[touched.transaction])  # NEVER: above all
     order = np.argsort(begin, kind="stable")
     begins = begin[order]
     earliest_end = np.minimum.accumulate(end[order][::-1])[::-1]  # of all that begin here or later

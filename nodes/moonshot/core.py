@@ -216,14 +216,17 @@ class MoonshotCore(Engine):
         place = self._place(sender, vote)
         if place is None:
             return
-        self.evidence.vote(place, vote, vote.kind)
-        if vote.block in self.chain.certified or vote.view <= self.chain.head_view:
-            return
-        tally = self.votes[vote.kind]
-        if tally.add(vote.view, vote.block, vote.voter, vote.signature, sender == vote.voter):
+        kind, tally, direct = vote.kind, self.votes[vote.kind], sender == vote.voter
+        needed = vote.block not in self.chain.certified and vote.view > self.chain.head_view
+        complete = tally.meet(place, vote, direct, needed)
+        if complete is None:
+            self.evidence.again(place, vote, tally, kind)
+            complete = needed and tally.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        self.evidence.compare(place, vote.view, kind)
+        if complete:
             quorum = tally.quorum(vote.view, vote.block)
             if quorum:
-                qc = BlockCertificate(self.domain.epoch, vote.kind, vote.view, vote.block, *quorum)
+                qc = BlockCertificate(self.domain.epoch, kind, vote.view, vote.block, *quorum)
                 self.certificates.trust(qc)
                 self.on_certificate(qc)
         if tally.evicted:
@@ -233,11 +236,12 @@ class MoonshotCore(Engine):
         place = self._place(sender, vote) if self.parameters.variant == "commit" else None
         if place is None:
             return
-        self.evidence.vote(place, vote, "commit")
-        if vote.view <= self.chain.head_view:
-            return
-        tally = self.commit_votes
-        if tally.add(vote.view, vote.block, vote.voter, vote.signature, sender == vote.voter):
+        tally, direct, needed = self.commit_votes, sender == vote.voter, vote.view > self.chain.head_view
+        complete = tally.meet(place, vote, direct, needed)
+        if complete is None:
+            self.evidence.again(place, vote, tally, "commit")
+            complete = needed and tally.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        if complete:
             quorum = tally.quorum(vote.view, vote.block)
             if quorum:
                 certificate = CommitCertificate(self.domain.epoch, vote.view, vote.block, *quorum)

@@ -66,9 +66,9 @@ class Engine:
         self.out = Outbox()
         self.chain = Chain(domain)
         self.sync = Synchroniser(me, self.chain, self.out, parameters.sync_retry_ms)
-        self.evidence = Evidence(self.out, self._authentic, len(committee.tribe))
-        self.book = ProposalBook(self.evidence)
         self.votes = {kind: VoteTally(committee, self.verifier, partial(domain.vote, kind)) for kind in VOTE_KINDS}
+        self.evidence = Evidence(self.out, self._authentic, self.votes)
+        self.book = ProposalBook(self.evidence)
         self.commit_votes = VoteTally(committee, self.verifier, domain.commit)
         self.timeouts = TimeoutTally(committee)
         self.proposer: Proposer | None = None
@@ -124,7 +124,15 @@ class Engine:
         if not self.signer or not rules.enters(self.state, tc.view):
             return
         signers = signers_of(self.committee.tribe, tc.signers) or ()
-        self.out.emit("timeout_certificate", view=tc.view, high_view=tc.high.view, signers=list(signers))
+        self.out.emit(
+            "timeout_certificate",
+            view=tc.view,
+            high_view=tc.high.view,
+            high=tc.high.block.hex(),
+            signers=list(signers),
+            lock_views=list(tc.lock_views),
+            signatures=[signature.hex() for signature in tc.signatures],
+        )
         self.last_timeout_certificate = tc
         leader = self.leaders(tc.view + 1)
         if leader == self.me and self.proposer:
@@ -263,7 +271,7 @@ class Engine:
             case "fallback":
                 state.fallback_view = view
         self.out.save()
-        self.out.emit("vote", view=view, kind=candidate.kind, block=identity.hex())
+        self.out.emit("vote", **candidate.traced())
         signature = self.sign(self.domain.vote(candidate.kind, view, identity))
         vote = Vote(candidate.kind, view, identity, self.me, signature)
         self.out.multicast(TRIBE, vote)

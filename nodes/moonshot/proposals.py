@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from nodes.messages import Block, FallbackProposal, NormalProposal, OptimisticProposal, VoteKind
@@ -23,6 +25,14 @@ class Candidate(msgspec.Struct):
     identity: bytes  # block hash
     block: Block
     message: OptimisticProposal | Main
+
+    def traced(self) -> dict[str, Any]:
+        """The fields of the `vote` event of a vote for it."""
+        block = self.block
+        fields = {"view": block.view, "kind": self.kind, "block": self.identity.hex(), "parent": block.parent.hex()}
+        if isinstance(self.message, FallbackProposal):
+            fields["high"] = self.message.certificate.high.block.hex()
+        return fields
 
 
 class Slot(msgspec.Struct):

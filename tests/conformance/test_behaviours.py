@@ -40,6 +40,9 @@ GENESIS = BlockCertificate(0, "normal", 0, bytes(32), b"\x00", ())
 COALITION = ("n0", "n1", "n5", "n6")  # n0: the first of its clan, which is who acts for the others
 ME = "n0"
 H = bytes(range(32))
+PARAMETERS = {  # of behaviours that do nothing without
+    "scripted": {"steps": [{"do": "vote", "kind": "normal", "block": "@3", "to": ["n2", "n3"]}]},
+}
 
 
 def batch_by(node: str) -> Batch:
@@ -88,7 +91,7 @@ def played(use: str) -> tuple[list[Effect], list[tuple[str, Message]], bool, Seq
     """A core that says each of its words to everybody, hears an honest node's words, and is asked for a batch."""
     own = words_of(ME)
     core = Canned(*(Multicast(EVERYONE, m) for m in own))
-    behaviour = load_behaviour(use, {})
+    behaviour = load_behaviour(use, PARAMETERS.get(use, {}))
     shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
     heard = [*words_of("n2"), BatchRequest(H), Forward(appends(CONFIG, 1)[0], "g0", 1, bytes(64))]
     effects = [e for m in heard for e in shell.step(1_000_000_000, Receive("n2", m))]
@@ -132,7 +135,7 @@ def test_whatever_it_says_is_signed_by_a_coalition_member(use: str) -> None:
 @pytest.mark.parametrize("use", registered(BEHAVIOURS))
 def test_outside_its_window_it_is_an_honest_node(use: str) -> None:
     core = Canned(*(Multicast(EVERYONE, m) for m in words_of(ME)))
-    behaviour = load_behaviour(use, {})
+    behaviour = load_behaviour(use, PARAMETERS.get(use, {}))
     shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
     shell.stack[0].from_ns = 5
     shell.node.blackboard[LOAD_START] = 0

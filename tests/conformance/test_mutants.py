@@ -32,16 +32,11 @@ def _declare(story: Story, use: str, targets: list[str], start: int, stop: int) 
 
 
 def _base(gateways: int = 1) -> Story:
-    """Ten seconds of four honest nodes, with votes, and with the run.json of a real scenario."""
+    """Ten seconds of four honest nodes, with the run.json of a real scenario."""
     origin = World(plan=(8, 4, 2, *([0] * 46)), seed=3, gateways=gateways)
     story = origin.story().copy()
     story.info["scenario"] |= {"cluster": {"nodes": 4}, "adversary": {}}
     story.info["thresholds"] = {"faults": 1, "quorum": 3, "clans": [{"size": 4, "majority": 2}]}
-    for proposal in list(story.events("propose")):
-        for node in origin.committee.tribe:
-            if node != proposal["node"]:
-                vote = {"event": "vote", "view": proposal["view"], "kind": "normal", "block": proposal["block"]}
-                story.add(vote, node=node, incarnation=1, time=proposal["time"] + 50 * MS)
     return story
 
 
@@ -69,7 +64,7 @@ def crashed() -> Story:
         kept.append(event)
     story.trace = kept
     story.add({"event": "restart", "recovered": 5}, node="n3", incarnation=2, time=stop + MS)
-    story.add({"event": "timeout", "view": 18, "lock_view": 17}, node="n1", incarnation=1, time=start + SECOND)
+    story.add({"event": "timeout", "view": 20, "lock_view": 19}, node="n0", incarnation=1, time=start + SECOND)
     return story
 
 

@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+from tests.golden import delays as delays
+from tests.golden import plants_consensus as plants_consensus
 from tests.golden import registers, transactions
+from tests.golden.planting import OTHER as OTHER
+from tests.golden.planting import PLANTS as PLANTS
+from tests.golden.planting import READS as READS
+from tests.golden.planting import SECOND, plant
+from tests.golden.planting import bounds as bounds
+from tests.golden.planting import outlast as outlast
 from tests.golden.story import Record, Story
 from tests.golden.world import MS as MS
 from tests.golden.world import World, certificate, state_certificate
 
-SECOND = 1000 * MS
-OTHER = "ee" * 32
 ALIEN_TX = "ab" * 32
-
-Plant = Callable[[World, Story], None]
-PLANTS: dict[str, dict[str, Plant]] = {}
-
-READS = {
-    "fork": ("start", "finalise", "certify"),
-    "prefix": ("start", "restart", "finalise"),
-    "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),
-    "availability": ("start", "finalise", "batch", "body", "available", "retrieve"),
-    "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
-    "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
-    "finality-bounds": ("start", "gateway", "propose", "finalise"),
-    "liveness": ("start", "restart", "halt", "propose", "finalise"),
-    "conservation": ("start", "finalise", "available", "body", "execute"),
-    "acknowledged": ("start", "finalise", "available", "body", "gateway"),
-    "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
-    "linearizable": ("start",),
-    "elle-list-append": ("start",),
-    "elle-rw-register": ("start",),
-}  # what a golden file of each checker holds
-
-
-def plant(checker: str, kind: str) -> Callable[[Plant], Plant]:
-    def keep(function: Plant) -> Plant:
-        PLANTS.setdefault(checker, {})[kind] = function
-        return function
-
-    return keep
-
-
-def bounds(story: Story, **limits: Any) -> None:
-    story.info["checks"] = {"bounds": limits}
-
-
-def outlast(story: Story, seconds: int = 60) -> None:
-    """Let the run go on long enough for every bound to pass."""
-    story.info["end"] += seconds * SECOND
 
 
 # ---------------------------------------------------------------- fork
@@ -249,6 +215,12 @@ def stopped_itself(world: World, story: Story) -> None:
     story.add(start, event="halt", reason="a certificate contradicts my root", time=500 * MS)
 
 
+@plant("liveness", "execution-stalled")
+def clan_falls_silent(world: World, story: Story) -> None:
+    story.drop("state_certificate")
+    bounds(story, liveness_deltas=0.1, retrieve_ms=10)  # bound: 310 ms; block 1 is executed 450 ms before the end
+
+
 # ---------------------------------------------------------------- conservation
 def _operation(story: Story, kind: str) -> Record:
     return next(op for op in story.history if op["type"] == kind)
@@ -399,9 +371,9 @@ def a_moment_only(world: World, story: Story) -> None:
 
 @plant("receipts", "one message should take")
 def no_latency(world: World, story: Story) -> None:
-    for proposal in story.events("propose"):
-        for node in world.committee.tribe:
-            story.add(proposal, event="vote", node=node, time=proposal["time"] + MS)
+    proposed = {event["block"]: event["time"] for event in story.events("propose")}
+    for vote in story.events("vote"):
+        vote["time"] = proposed[vote["block"]] + MS
 
 
 # ---------------------------------------------------------------- linearizable

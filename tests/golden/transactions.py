@@ -18,6 +18,7 @@ LISTS = {
     "ok-concurrent": "0 a:x:1 a:y:1; 1 r:x r:y; 2 r:x r:y; 1 ok [] []; 0 ok; 2 ok [1] [1]",
     "ok-failed-never-seen": "0 a:x:1; 0 fail; 1 r:x; 1 ok []; 1 a:x:2; 1 ok; 1 r:x; 1 ok [2]",
     "ok-info-seen": "0 a:x:1; 0 info; 1 r:x; 1 ok []; 1 r:x; 1 ok [1]; 2 a:x:2; 2 ok; 1 r:x; 1 ok [1,2]",
+    "bad-info-half-seen": "0 a:x:1 a:y:1; 0 info; 1 r:x r:y; 1 ok [1] []",
     "ok-info-never-seen": "0 a:x:1; 0 info; 1 a:x:2; 1 ok; 1 r:x; 1 ok [2]",
     "ok-unfinished-seen": "0 a:x:1; 1 r:x; 1 ok [1]",
     "bad-garbage-read": "0 a:x:1; 0 ok; 1 r:x; 1 ok [1,7]",
@@ -44,6 +45,9 @@ LISTS = {
     "bad-G1c-process": "0 r:x; 0 ok [1]; 0 a:x:1; 0 ok",
     "bad-G-single-realtime": "0 a:x:1; 0 ok; 1 r:x; 1 ok []; 2 r:x; 2 ok [1]",
     "bad-G-single-process": "0 a:x:1; 0 ok; 0 r:x; 0 ok []; 1 r:x; 1 ok [1]",
+    "bad-G-single-realtime-long-after": (
+        "0 a:x:1; 1 a:z:1; 0 ok; 3 a:z:2; 1 ok; 2 r:x; 3 ok; 2 ok []; 0 r:x r:z; 0 ok [1] [1,2]"
+    ),
     "bad-G-single-realtime-never-read": "0 a:x:1; 0 ok; 1 r:x; 1 ok []",
     "bad-G2-item-realtime": "0 r:z a:x:1; 1 a:z:1; 1 ok; 2 r:x; 2 ok []; 0 ok []; 3 r:x r:z; 3 ok [1] [1]",
     "bad-G2-item-process": "0 r:z a:x:1; 1 a:z:1; 1 ok; 1 r:x; 1 ok []; 0 ok []; 3 r:x r:z; 3 ok [1] [1]",
@@ -60,6 +64,7 @@ REGISTERS = {
     "ok-concurrent": "0 w:x:1 w:y:1; 1 r:x r:y; 2 r:x r:y; 1 ok null null; 0 ok; 2 ok 1 1",
     "ok-failed-never-seen": "0 w:x:1; 0 fail; 1 r:x; 1 ok null; 1 w:x:2; 1 ok; 1 r:x; 1 ok 2",
     "ok-info-seen": "0 w:x:1; 0 info; 1 r:x; 1 ok null; 1 r:x; 1 ok 1; 2 w:x:2; 2 ok; 1 r:x; 1 ok 2",
+    "bad-info-half-seen": "0 w:x:1 w:y:1; 0 info; 1 r:x r:y; 1 ok 1 null",
     "ok-info-never-seen": "0 w:x:1; 0 info; 1 w:x:2; 1 ok; 1 r:x; 1 ok 2",
     "bad-garbage-read": "0 w:x:1; 0 ok; 1 r:x; 1 ok 7",
     "bad-G1a": "0 w:x:1; 0 fail; 1 r:x; 1 ok 1",
@@ -94,6 +99,7 @@ TEXTS = {"elle-list-append": LISTS, "elle-rw-register": REGISTERS}
 # The kinds that each bad history shows, all of them.
 KINDS: dict[str, dict[str, set[str]]] = {
     "elle-list-append": {
+        "bad-info-half-seen": {"G-single"},
         "bad-garbage-read": {"garbage-read"},
         "bad-duplicate-elements": {"duplicate-elements"},
         "bad-incompatible-order": {"incompatible-order"},
@@ -116,6 +122,7 @@ KINDS: dict[str, dict[str, set[str]]] = {
         "bad-G1c-process": {"G1c-process"},
         "bad-G-single-realtime": {"G-single-realtime"},
         "bad-G-single-process": {"G-single-process"},
+        "bad-G-single-realtime-long-after": {"G-single-realtime"},
         "bad-G-single-realtime-never-read": {"G-single-realtime"},
         "bad-G2-item-realtime": {"G2-item-realtime"},
         "bad-G2-item-process": {"G2-item-process"},
@@ -123,6 +130,7 @@ KINDS: dict[str, dict[str, set[str]]] = {
         "bad-G-nonadjacent-process": {"G-nonadjacent-process"},
     },
     "elle-rw-register": {
+        "bad-info-half-seen": {"G-single"},
         "bad-garbage-read": {"garbage-read"},
         "bad-G1a": {"G1a"},
         "bad-G1b": {"G-single", "G1b"},

@@ -78,6 +78,7 @@ class World:
         self._again: list[Transaction] = []
         for node in self.everyone:
             self._emit(0, node, "start")
+            self._emit(0, node, "enter", view=1, via="start")
         self.height = 0
         for count in plan:
             self._block(count)
@@ -240,10 +241,17 @@ class World:
         common = {"view": block.view, "height": block.height, "block": identity.hex(), "parent": block.parent.hex()}
         self._emit(at + 40, block.proposer, "propose", **common, kind="normal", payload_bytes=0, batches=batches)
         voters = self.committee.tribe[-self.committee.quorum :]
-        for kind in ("normal", "commit"):
-            fields = certificate(self, kind, block.view, identity.hex(), voters)
-            for node in self.everyone:
-                self._emit(at + (90 if kind == "normal" else 140), node, "certify", **fields)
+        vote = {"view": block.view, "block": identity.hex()}
+        for node in voters:
+            self._emit(at + 90, node, "vote", **vote, kind="normal", parent=block.parent.hex())
+        for node in self.everyone:
+            self._emit(at + 90, node, "certify", **certificate(self, "normal", block.view, identity.hex(), voters))
+            self._emit(at + 90, node, "lock", **vote)
+            if node in voters:
+                self._emit(at + 90, node, "vote", **vote, kind="commit")
+            self._emit(at + 90, node, "enter", view=block.view + 1, via="certificate")
+        for node in self.everyone:
+            self._emit(at + 140, node, "certify", **certificate(self, "commit", block.view, identity.hex(), voters))
         more = {
             "proposer": block.proposer,
             "batches": batches,

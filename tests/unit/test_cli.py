@@ -146,7 +146,7 @@ def test_run_for_people(command: Command, judged: dict[str, str]) -> None:
     [
         (["run", "fault-fre"], "did you mean 'fault-free'"),
         (["run", "nowhere.toml"], "cannot be read"),
-        (["run", "fault-free", "--nodes", "2"], "between 4 and 200"),
+        (["run", "fault-free", "--nodes", "2"], "between 4 and 400"),
         (["run", "fault-free", "--time", "soon"], "must be a duration"),
         (["run", "fault-free", "--seed", "-1"], "--seed"),
         (["run", "fault-free", "--seed", "x"], "--help"),

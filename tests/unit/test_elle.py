@@ -137,7 +137,7 @@ def test_a_cycle_is_proven_in_words() -> None:
 
 def test_an_acknowledged_append_that_nobody_read_is_later_than_what_was_read() -> None:
     (anomaly,) = lists("0 a:x:1; 0 ok; 1 r:x; 1 ok []").anomalies
-    assert "1 to it, acknowledged but in no read, hence later" in anomaly.summary
+    assert "1 to it, which is in no read, hence later" in anomaly.summary
     assert "T2 had ended before T1 began" in anomaly.summary
 
 

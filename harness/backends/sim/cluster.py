@@ -102,12 +102,12 @@ class SimCluster:
     # ------------------------------------------------------------ life
     def bring_up(self) -> None:
         """Start every node, at time zero."""
+        if self._lanes:
+            self.links.open_lanes(self.committee, self.domain, self.verifier)
         for node in self.nodes.values():
             node.start()
         for node in self.nodes.values():
             self.links.born(node.index)
-        if self._lanes:
-            self.links.open_lanes(self.committee, self.domain, self.verifier)
 
     async def stop(self) -> None:
         """Orderly stop of every node that runs. The traces are in memory (`events_of`)."""

@@ -77,7 +77,7 @@ class HeapScheduler:
                 if count == limit:
                     return False
                 count += 1
-                kernel.now, _, _, call, first, second = heappop(heap)
+                kernel.now, kernel.tie, _, call, first, second = heappop(heap)
                 call(first, second)
                 if kernel.woken:
                     return False
@@ -95,6 +95,7 @@ class Kernel:
 
     def __init__(self, scheduler: Scheduler | None = None) -> None:
         self.now = 0
+        self.tie = 0  # tie-break of the event that is being made
         self.woken = False
         self.events = 0  # made so far
         self.scheduler: Scheduler = HeapScheduler() if scheduler is None else scheduler

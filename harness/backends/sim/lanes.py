@@ -5,9 +5,10 @@ certificate of the votes that have reached it by then, by the voter whose vote c
 stepped. Block certificates, which every node multicasts once, have lanes with a threshold of one.
 
 Receivers that are equally far from everybody (one region) share their arrival times, but for their own vote, which is
-theirs at once. Votes that come as single messages (links with faults, corrupted senders) are counted as well, once
-the referee has found them good, and reach the core too. When an obstacle appears (a cut, a crash, a frozen node), what
-is on its way in lanes is turned into single messages (`explode`), and no lane takes a vote until it is gone.
+theirs at once. Votes that come as single messages (links with faults, corrupted senders) are counted as well,
+once the referee has found them good, and reach the core too; a corrupted receiver gets every vote as a message. When an
+obstacle appears (a cut, a crash), what is on its way in lanes is turned into single messages (`explode`), and no lane
+takes a vote until it is gone.
 
 Exact in what is finalised, where and when, except that at equal times the certificate's signers may differ; tests hold
 it against single messages over random faulty runs. It cannot find bugs in vote handling, and is never used for that.
@@ -15,9 +16,12 @@ it against single messages over random faulty runs. It cannot find bugs in vote 
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Sequence
+from bisect import bisect_left, insort
+from collections.abc import Container, Sequence
 from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from harness.backends.sim.kernel import Kernel
 from nodes.committee import Committee
@@ -51,6 +55,14 @@ class Floor(Protocol):
         """Nodes by equal delays from every other node, a class each."""
         ...
 
+    def tie(self, sender: int, to: int, at: int) -> int:
+        """Tie-break of the link's messages that arrive at `at`."""
+        ...
+
+    def ties(self, senders: Sequence[int], to: Sequence[int], at: int) -> NDArray[np.uint64]:
+        """The same for many links: senders by receivers."""
+        ...
+
     def deliver(self, sender: int, to: int, message: Message) -> None:
         """Hand a message to a node now, uncounted."""
         ...
@@ -73,28 +85,44 @@ class Lane:
         self.placed: set[tuple[int, int]] = set()  # (voter, class) that `arrivals` has had
         self.arrivals: list[list[tuple[int, int]]] = [[] for _ in range(classes)]
         self.due = [NEVER] * classes  # when the class is looked at next
+        self.extra = [0] * classes  # most single votes that a receiver of the class has
         self.single: dict[int, dict[int, int]] = {}  # receiver -> voter -> when, for votes that came as messages
         self.done: set[int] = set()  # receivers that have the certificate
         self.certificates: dict[frozenset[int], Message] = {}
 
-    def reached(self, place: int, receiver: int, now: int) -> list[tuple[int, int]]:
-        """(time, voter) of the votes that the receiver has by now, in order of arrival, at most the threshold."""
-        held, own = self.arrivals[place], self.own.get(receiver)
-        others = self.single.get(receiver)
-        had = [entry for entry in held[: self.threshold + 1] if entry[0] <= now and entry[1] != receiver]
-        if others:
-            had = [(time, voter) for time, voter in held if time <= now and voter != receiver and voter not in others]
-            had += [(time, voter) for voter, time in others.items()]
-        if own is not None and own <= now:
-            had.append((own, receiver))
-        had.sort()
-        return had[: self.threshold]
+    def before(self, place: int, receiver: int, time: int, since: int) -> list[int]:
+        """Voters whose votes the receiver had before `time`, in order of arrival; single ones and its own whenever."""
+        others = self.single.get(receiver, {})
+        arrivals = self.arrivals[place] if receiver in self.audience else ()
+        held = [v for t, v in arrivals if since <= t < time and v != receiver and v not in others]
+        own = [receiver] if self.own.get(receiver, -1) >= since else []
+        return [*own, *others, *held]
+
+    def at(self, place: int, receiver: int, time: int) -> list[int]:
+        """Voters whose votes reach the receiver's class at this very time."""
+        if receiver not in self.audience:
+            return []
+        others = self.single.get(receiver, {})
+        arrivals = self.arrivals[place]
+        first = bisect_left(arrivals, (time, -1))
+        last = bisect_left(arrivals, (time + 1, -1))
+        return [v for _, v in arrivals[first:last] if v != receiver and v not in others]
 
 
 class Lanes:
     """All lanes of one run."""
 
-    def __init__(self, floor: Floor, kernel: Kernel, committee: Committee, domain: Domain, referee: Verifier) -> None:
+    def __init__(
+        self,
+        floor: Floor,
+        kernel: Kernel,
+        committee: Committee,
+        domain: Domain,
+        referee: Verifier,
+        exempt: Container[int] = (),
+    ) -> None:
+        """`exempt` receivers get every vote as a message and nothing from lanes."""
+        self._exempt = exempt
         self._floor = floor
         self._kernel = kernel
         self._committee = committee
@@ -104,17 +132,23 @@ class Lanes:
         self._classes: list[tuple[int, ...]] = []
         self._place: list[int] = []
         self._opened = 0
+        self._since: dict[int, int] = {}  # receiver -> votes from before that time died with its process
+        self._era = 0  # how often the classes were worked out
         self._delays: list[list[int]] = []  # by sender and class; -1: nobody else is in it
         self.renew()
 
     def renew(self) -> None:
         """The delays changed: work out the classes again. Nothing may be on its way (`explode` first)."""
         floor = self._floor
+        self._era += 1
         for lane in self._lanes.values():
             for place, members in enumerate(self._classes):
                 for receiver in members:
-                    had = lane.single.setdefault(receiver, {})
-                    had.update({voter: time for time, voter in lane.arrivals[place] if voter != receiver})
+                    if receiver not in lane.audience:
+                        continue
+                    since = self._since.get(receiver, 0)
+                    had = {v: time for time, v in lane.arrivals[place] if v != receiver and time >= since}
+                    lane.single[receiver] = had | lane.single.get(receiver, {})
         self._classes = [tuple(c) for c in floor.classes()]
         self._place = [0] * len(floor.names)
         for place, members in enumerate(self._classes):
@@ -127,6 +161,7 @@ class Lanes:
         for lane in self._lanes.values():
             lane.arrivals = [[] for _ in self._classes]
             lane.due = [NEVER] * len(self._classes)
+            lane.extra = [max((len(lane.single.get(m, ())) for m in c), default=0) for c in self._classes]
 
     # ------------------------------------------------------------ votes in
     def offer(self, sender: int, targets: Sequence[int], message: Any) -> None:
@@ -147,6 +182,14 @@ class Lanes:
                 self._plan(lane, place)
         self._look(lane, sender)
 
+    def cast(self, sender: int, message: Any) -> None:
+        """A vote multicast as single messages: its sender has it at once."""
+        if type(message) is not BlockCertificate and message.voter == self._floor.names[sender]:
+            lane = self._lane(message)
+            lane.votes.setdefault(sender, message)
+            lane.own.setdefault(sender, self._kernel.now)
+            self._look(lane, sender)
+
     def arrived(self, sender: int, to: int, message: Any) -> None:
         """A vote that reached a node as a message of its own: count it, if it is good and its sender's own."""
         if type(message) is BlockCertificate:
@@ -158,7 +201,12 @@ class Lanes:
         if message.voter not in lane.members:
             return
         lane.votes.setdefault(voter, message)
-        lane.single.setdefault(to, {}).setdefault(voter, self._kernel.now)
+        single = lane.single.setdefault(to, {})
+        single.setdefault(voter, self._kernel.now)
+        place = self._place[to]
+        if len(single) > lane.extra[place]:
+            lane.extra[place] = len(single)
+            self._plan(lane, place)
         self._look(lane, to)
 
     def _good(self, vote: Vote | CommitVote | StateVote) -> bool:
@@ -174,41 +222,83 @@ class Lanes:
 
     # ------------------------------------------------------------ certificates out
     def _plan(self, lane: Lane, place: int) -> None:
-        """Look at the class when its quorum is reached, and one vote earlier: a receiver's own may be the last."""
-        held = lane.arrivals[place]
-        for needed in (lane.threshold - 1, lane.threshold):
-            if 1 <= needed <= len(held):
-                at = held[needed - 1][0]
-                if at < lane.due[place] and at >= self._kernel.now:
-                    lane.due[place] = at
-                    self._kernel.at(at, 0, self._wake, lane, place)
-                    return
+        """Look at the class whenever somebody in it may reach its quorum: its own vote and those that came to it as
+        single messages may be in the count, so some arrivals before the threshold's matter as well."""
+        held, now = lane.arrivals[place], self._kernel.now
+        first = max(lane.threshold - 2 - lane.extra[place], 0)
+        for time, _ in held[first : lane.threshold]:
+            if time >= now:
+                if time < lane.due[place]:
+                    lane.due[place] = time
+                    self._kernel.at(time, 0, self._wake, lane, (self._era, place))
+                return
 
-    def _wake(self, lane: Lane, place: int) -> None:
-        now = self._kernel.now
-        if lane.due[place] > now:
+    def _wake(self, lane: Lane, which: tuple[int, int]) -> None:
+        """The time at which the class's quorum is reached, before any message of that time: find each receiver's."""
+        now, (era, place) = self._kernel.now, which
+        if era != self._era or lane.due[place] > now:
             return
         lane.due[place] = NEVER
-        for receiver in self._classes[place]:
-            if receiver not in lane.done and receiver in lane.audience:
-                self._look(lane, receiver)
-        held = lane.arrivals[place]
-        if len(held) >= lane.threshold and held[lane.threshold - 1][0] > now:
-            lane.due[place] = at = held[lane.threshold - 1][0]
-            self._kernel.at(at, 0, self._wake, lane, place)
+        waiting = [m for m in self._classes[place] if m not in lane.done and m in lane.audience]
+        self._cross(lane, place, waiting)
+        first = max(lane.threshold - 2 - lane.extra[place], 0)
+        for time, _ in lane.arrivals[place][first : lane.threshold]:
+            if time > now:
+                lane.due[place] = time
+                self._kernel.at(time, 0, self._wake, lane, (self._era, place))
+                return
+
+    def _cross(self, lane: Lane, place: int, receivers: Sequence[int]) -> None:
+        """Put each receiver's crossing at the tie-break of the vote that completes its quorum, if one does so now."""
+        now = self._kernel.now
+        first = bisect_left(lane.arrivals[place], (now, -1))
+        last = bisect_left(lane.arrivals[place], (now + 1, -1))
+        arriving = [voter for _, voter in lane.arrivals[place][first:last]]
+        if not arriving or not receivers:
+            return
+        ties = np.sort(self._floor.ties(arriving, receivers, now).astype(np.int64), axis=0)
+        for column, receiver in enumerate(receivers):
+            missing = lane.threshold - self._had(lane, place, receiver, first)
+            fresh = ties[:, column]
+            if receiver in arriving or lane.single.get(receiver):  # its own has another time; single ones count once
+                those = lane.at(place, receiver, now)
+                fresh = np.sort(self._floor.ties(those, [receiver], now).astype(np.int64), axis=0)[:, 0]
+            if 1 <= missing <= len(fresh):
+                self._kernel.at(now, int(fresh[missing - 1]), self._complete, lane, receiver)
+
+    def _had(self, lane: Lane, place: int, receiver: int, first: int) -> int:
+        """How many votes the receiver has from before this instant; `first` of its class's arrivals are older."""
+        since = self._since.get(receiver, 0)
+        if since or lane.single.get(receiver):
+            return len(lane.before(place, receiver, self._kernel.now, since))
+        own = receiver in lane.own
+        older = own and (receiver, place) in lane.placed and self._older(lane, place, receiver, first)
+        return first + own - older
+
+    def _older(self, lane: Lane, place: int, receiver: int, first: int) -> bool:
+        """Is the entry that the receiver's own vote has in its class one of the older ones?"""
+        return lane.own[receiver] + self._delays[receiver][place] < self._kernel.now
+
+    def _complete(self, lane: Lane, receiver: int) -> None:
+        self._look(lane, receiver)
 
     def _look(self, lane: Lane, receiver: int) -> None:
-        """Hand the receiver its certificate if its quorum is there."""
-        if receiver in lane.done:
+        """Hand the receiver its certificate if its quorum is there, at this point of this instant."""
+        if receiver in lane.done or receiver in self._exempt:
             return
-        now = self._kernel.now
-        had = lane.reached(self._place[receiver], receiver, now)
-        if len(had) < lane.threshold:
+        now, tie, place = self._kernel.now, self._kernel.tie, self._place[receiver]
+        voters = lane.before(place, receiver, now, self._since.get(receiver, 0))
+        here = lane.at(place, receiver, now)
+        if len(voters) + len(here) < lane.threshold:
+            return
+        arrived = [voter for voter in here if self._floor.tie(voter, receiver, now) <= tie]
+        if len(voters) + len(arrived) < lane.threshold:
+            self._cross(lane, place, [receiver])  # this vote may have made an earlier one the last that is needed
             return
         lane.done.add(receiver)
-        sender = next((voter for _, voter in reversed(had) if voter != receiver), receiver)
-        certificate = self._certificate(lane, frozenset(voter for _, voter in had))
-        self._kernel.at(now, 0, self._hand_over, (sender, receiver), certificate)
+        voters = (voters + sorted(arrived))[: lane.threshold]
+        sender = next((voter for voter in reversed(voters) if voter != receiver), receiver)
+        self._kernel.at(now, tie, self._hand_over, (sender, receiver), self._certificate(lane, frozenset(voters)))
 
     def _hand_over(self, link: tuple[int, int], certificate: Message) -> None:
         self._floor.deliver(*link, certificate)
@@ -227,6 +317,13 @@ class Lanes:
                     for receiver in members:
                         if receiver != voter:
                             self._floor.single(time, voter, receiver, lane.votes[voter])
+
+    def forget(self, receiver: int) -> None:
+        """A process ended: what it had counted is gone."""
+        self._since[receiver] = self._kernel.now + 1
+        for lane in self._lanes.values():
+            lane.done.discard(receiver)
+            lane.single.pop(receiver, None)
 
     def prune(self) -> None:
         """Forget lanes that nobody needs any more."""

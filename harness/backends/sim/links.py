@@ -14,6 +14,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from faults.observe import combined
 from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
 from harness.backends.sim.draws import salt, tie_break, unit
@@ -70,12 +73,19 @@ class Inlet:
 class LinkFan:
     """kernel.Fan: a sender's links to one group while nothing but constant delays is on them."""
 
-    __slots__ = ("calls", "delays", "salts", "sender", "targets")
+    __slots__ = ("calls", "corrupted", "delays", "honest", "salts", "sender", "targets")
 
     def __init__(
-        self, sender: int, targets: Sequence[int], delays: list[int], salts: list[int], calls: list[Call]
+        self,
+        sender: int,
+        targets: Sequence[int],
+        delays: list[int],
+        salts: list[int],
+        calls: list[Call],
+        honest: Sequence[int],
     ) -> None:
-        self.sender, self.targets = sender, targets
+        self.sender, self.targets, self.honest = sender, targets, honest
+        self.corrupted = [target for target in targets if target not in honest]
         self.delays, self.salts, self.calls = delays, salts, calls
 
 
@@ -113,6 +123,7 @@ class Links:
         self._shape = [list(row) for row in self._base]
         self._delay = [[int(shape.delay_ms * 1e6) for shape in row] for row in self._shape]
         self._count = [[0] * n for _ in range(n)]  # messages put on each link, ever
+        self._reconnects = [[0] * n for _ in range(n)]
         self._zero_sent = [[0] * n for _ in range(n)]  # the counter's reading when the sender's process began
         self._beats = [[[0, 0] for _ in range(n)] for _ in range(n)]  # keep-alives sent, received
         self._beaten = 0  # keep-alive periods accounted for
@@ -129,6 +140,8 @@ class Links:
         self._reviewing = False  # another look is on its way
         self.lanes: Lanes | None = None
         self._lanes_open = False
+        self._salts: NDArray[np.uint64] | None = None
+        self._audience = [{g: frozenset(targets) for g, targets in own.items()} for own in self._groups]
         self._casts: list[dict[str, int]] = [{} for _ in range(n)]  # multicasts that went into lanes, by group
         self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
@@ -140,6 +153,9 @@ class Links:
 
     def multicast(self, sender: int, group: str, message: Message) -> None:
         """To every member of the group but the sender."""
+        laned = self.lanes is not None and type(message) in LANED
+        if laned and not (self._lanes_open and self._plain[sender]):
+            self.lanes.cast(sender, message)  # type: ignore[union-attr]  # see `laned`
         if not self._plain[sender]:
             for to in self._groups[sender][group]:
                 self._offer(sender, to, message)
@@ -147,9 +163,11 @@ class Links:
         fan = self._fans[sender].get(group)
         if fan is None:
             fan = self._fans[sender][group] = self.fan_of(sender, group)
-        if self._lanes_open and type(message) in LANED:
+        if laned and self._lanes_open:
             self._casts[sender][group] = self._casts[sender].get(group, 0) + 1
-            self.lanes.offer(sender, fan.targets, message)  # type: ignore[union-attr]  # open: there are some
+            self.lanes.offer(sender, fan.honest, message)  # type: ignore[union-attr]  # open: there are some
+            for to in fan.corrupted:  # a behaviour wants to see every vote
+                self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
             return
         counts = self._count[sender]
         for to in fan.targets:
@@ -162,7 +180,7 @@ class Links:
         delays, ties = self._delay[sender], self._ties[sender]
         return LinkFan(
             sender, targets, [delays[t] for t in targets], [ties[t] for t in targets],
-            [self.inlets[t].arrive for t in targets],
+            [self.inlets[t].arrive for t in targets], [t for t in targets if t not in self._suspects],
         )  # fmt: skip
 
     def _offer(self, sender: int, to: int, message: Message) -> None:
@@ -174,6 +192,7 @@ class Links:
         if self._plain[sender]:
             self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
             return
+        number += self._laned(sender, to)
         delays = [0]
         if self._rules:
             link = (self.names[sender], self.names[to])
@@ -307,6 +326,7 @@ class Links:
         if not self._held.get(link) or inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
             return
         low, high = RECONNECT_NS
+        self._reconnects[sender][to] += 1
         wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
         inlet.resuming += link not in self._resuming
         at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
@@ -330,6 +350,8 @@ class Links:
     def died(self, node: int) -> None:
         """A process ended: what it had not sent is gone, its counters begin again."""
         self.account()
+        if self.lanes is not None:
+            self.lanes.forget(node)
         for other in range(self.size):
             self._held.pop((node, other), None)
             self.inlets[other].resuming -= self._resuming.pop((node, other), None) is not None
@@ -429,10 +451,25 @@ class Links:
     # ------------------------------------------------------------ vote lanes (lanes.Floor)
     def open_lanes(self, committee: Committee, domain: Domain, referee: Verifier) -> None:
         """From now on votes go through lanes wherever nothing is in their way (a mode for scale runs)."""
-        self.lanes = Lanes(self, self._kernel, committee, domain, referee)
+        self.lanes = Lanes(self, self._kernel, committee, domain, referee, self._suspects)
         for inlet in self.inlets:
             inlet.watch = self.lanes.arrived
         self._review()
+
+    def _laned(self, sender: int, to: int) -> int:
+        """Messages of a link that went into lanes."""
+        casts = self._casts[sender]
+        return sum(count for group, count in casts.items() if to in self._audience[sender][group]) if casts else 0
+
+    def tie(self, sender: int, to: int, at: int) -> int:
+        """Tie-break of a link's messages that arrive at `at`."""
+        return tie_break(self._ties[sender][to], at)
+
+    def ties(self, senders: Sequence[int], to: Sequence[int], at: int) -> NDArray[np.uint64]:
+        """The same for many links: senders by receivers."""
+        if self._salts is None:
+            self._salts = np.array(self._ties, dtype=np.uint64)
+        return (self._salts[np.ix_(senders, to)] * np.uint64(at | 1)) >> np.uint64(32)
 
     def delay(self, sender: int, to: int) -> int:
         """Constant delay of a link, ns."""
@@ -485,13 +522,10 @@ class Links:
         self.account()
         out: dict[Link, LinkCount] = {}
         for i, a in enumerate(self.names):
-            laned = [0] * self.size
-            for group, count in self._casts[i].items():
-                for to in self._groups[i][group]:
-                    laned[to] += count
             for j, b in enumerate(self.names):
                 if i != j:
                     sent = self._count[i][j] - self._zero_sent[i][j] + self._beats[i][j][0]
                     received = self.inlets[j].received[i] + self._beats[i][j][1]
-                    out[a, b] = LinkCount(sent + laned[j], received + laned[j], self._dropped[i][j])
+                    laned = self._laned(i, j)
+                    out[a, b] = LinkCount(sent + laned, received + laned, self._dropped[i][j])
         return out

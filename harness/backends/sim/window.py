@@ -148,7 +148,7 @@ class WindowScheduler:
         The window is closed when it is empty; it stays open when the next event lies after `until`.
         """
         heap, times, calls, owners = self._heap, window.times, window.calls, window.owners
-        senders, what = window.senders, window.what
+        senders, what, ties = window.senders, window.what, window.ties
         size = len(times)
         while window.next < size and left > 0:
             at = window.next
@@ -156,14 +156,14 @@ class WindowScheduler:
             if heap and heap[0][0] <= time and not window.before(heap[0], time):
                 if heap[0][0] > until:
                     return left
-                kernel.now, _, _, call, first, second = heappop(heap)
+                kernel.now, kernel.tie, _, call, first, second = heappop(heap)
                 left -= 1
                 call(first, second)
             else:
                 if time > until:
                     return left
                 window.next = at + 1
-                kernel.now = time
+                kernel.now, kernel.tie = time, ties[at]
                 owner = owners[at]
                 left -= 1
                 calls[at](senders[owner], what[owner])
@@ -179,7 +179,7 @@ class WindowScheduler:
         while heap and heap[0][0] <= until and left > 0:
             if self._order and heap[0][0] >> SHIFT >= self._order[0]:
                 break
-            kernel.now, _, _, call, first, second = heappop(heap)
+            kernel.now, kernel.tie, _, call, first, second = heappop(heap)
             left -= 1
             call(first, second)
             if kernel.woken:

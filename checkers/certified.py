@@ -1,0 +1,73 @@
+"""The block and commit certificates of a run, each distinct one re-verified once (protocol.md section 0, I-CERT)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+from checkers.arithmetic import tribe_quorum
+from checkers.evidence import EvidenceError, unhex
+from checkers.index import Index
+from results.trace import TraceEvent
+
+COMMIT = "commit"
+
+
+@dataclass
+class Certified:
+    """What honest nodes' `certify` records hold. `doubts` are records that cannot be judged."""
+
+    valid: list[TraceEvent] = field(default_factory=list)  # distinct certificates, the first record of each, by time
+    invalid: list[tuple[TraceEvent, str]] = field(default_factory=list)  # record and what is wrong with it
+    doubts: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Distinct certificates."""
+        return len(self.valid) + len(self.invalid) + len(self.doubts)
+
+    def by_view(self) -> dict[int, dict[str, TraceEvent]]:
+        """View -> block -> a valid certificate for it, of whatever kind; views in order."""
+        found: dict[int, dict[str, TraceEvent]] = {}
+        for event in self.valid:
+            found.setdefault(event["view"], {}).setdefault(event["block"], event)
+        return dict(sorted(found.items()))
+
+
+def certified(index: Index) -> Certified:
+    """The certificates of the run; made once per index."""
+    if index not in _cache:
+        _cache[index] = _examine(index)
+    return _cache[index]
+
+
+_cache: WeakKeyDictionary[Index, Certified] = WeakKeyDictionary()
+
+
+def _examine(index: Index) -> Certified:
+    tribe = index.info.tribe
+    quorum = tribe_quorum(len(tribe))
+    distinct: dict[tuple[object, ...], TraceEvent] = {}
+    for event in index.events("certify"):
+        if event["view"] > 0 or event["signers"]:  # the genesis certificate has no signers
+            identity = (event["kind"], event["view"], event["block"], *event["signers"], *event["signatures"])
+            distinct.setdefault(identity, event)
+    found = Certified()
+    for event in distinct.values():
+        try:
+            fault = index.notary.fault(tribe, quorum, event["signers"], event["signatures"], _statement(index, event))
+        except EvidenceError as error:
+            found.doubts.append(f"certificate of view {event['view']} at {event['node']}: {error}")
+            continue
+        if fault is None:
+            found.valid.append(event)
+        else:
+            found.invalid.append((event, fault))
+    return found
+
+
+def _statement(index: Index, event: TraceEvent) -> bytes:
+    view, block = event["view"], unhex(event["block"], 32, "block")
+    if event["kind"] == COMMIT:
+        return index.notary.statement("commit", view, block)
+    return index.notary.statement("vote", event["kind"], view, block)

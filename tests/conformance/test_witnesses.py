@@ -1,0 +1,45 @@
+"""Every mutant of the cores is killed by its witness, by the property that must catch it; clean, every witness holds.
+
+A survivor fails the suite. The witnesses are scripted, so one seed decides.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import commands, shipped
+from harness.mutants import Mutant, applied, kills, load_mutants
+from harness.trial import Trial, trial
+from results.verdict import Status
+
+MUTANTS = load_mutants()
+WITNESSES = sorted(name for name, path in shipped.shipped().items() if path.parent.name == "witnesses")
+
+
+def run(witness: str) -> Trial:
+    return trial(commands.read_scenario(witness), 1)
+
+
+@pytest.mark.parametrize("witness", WITNESSES)
+def test_correct_rules_hold(witness: str) -> None:
+    """Everything passes although the attack was carried out: the receipts say so."""
+    result = run(witness)
+    assert result.expected is True, [v for v in result.verdicts if v.status is not Status.PASS]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.id)
+def test_each_mutant_is_killed_by_its_witness(mutant: Mutant) -> None:
+    with applied(mutant) as uses:
+        result = run(mutant.witness)
+    assert mutant.properties[0] in {name for name, _ in kills(mutant, result)}, (mutant.breaks, result.anomalies())
+    assert all(use.differed is None or use.differed > 0 for use in uses), uses
+
+
+def test_every_witness_has_its_mutant() -> None:
+    assert {mutant.witness for mutant in MUTANTS} == set(WITNESSES)
+    assert {f"MM{n}" for n in range(1, 11)} <= {mutant.id for mutant in MUTANTS}
+
+
+def test_mutants_say_what_they_are() -> None:
+    for mutant in MUTANTS:
+        assert mutant.rule and len(mutant.breaks) > 10 and mutant.patches and mutant.properties and mutant.budget > 0

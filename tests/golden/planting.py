@@ -1,0 +1,55 @@
+"""What plants are made of: the register of planted violations, and what a golden file of each checker holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.golden.story import Story
+from tests.golden.world import MS, World
+
+SECOND = 1000 * MS
+OTHER = "ee" * 32
+
+Plant = Callable[[World, Story], None]
+PLANTS: dict[str, dict[str, Plant]] = {}
+
+READS = {
+    "fork": ("start", "finalise", "certify"),
+    "ancestry": ("start", "propose", "vote", "certify", "finalise"),
+    "votes": ("start", "vote", "timeout", "certify", "accuse"),
+    "locks": ("start", "lock", "vote", "timeout", "certify"),
+    "timeouts": ("start", "enter", "vote", "certify", "timeout_certificate"),
+    "prefix": ("start", "restart", "finalise"),
+    "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),
+    "availability": ("start", "finalise", "batch", "body", "available", "retrieve"),
+    "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
+    "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
+    "finality-bounds": ("start", "gateway", "propose", "finalise"),
+    "liveness": ("start", "restart", "halt", "propose", "finalise", "execute", "state_certificate"),
+    "conservation": ("start", "finalise", "available", "body", "execute"),
+    "acknowledged": ("start", "finalise", "available", "body", "gateway"),
+    "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
+    "linearizable": ("start",),
+    "cadence": ("start", "propose", "finalise"),
+    "message-delays": ("start", "propose", "finalise", "batch", "available"),
+    "elle-list-append": ("start",),
+    "elle-rw-register": ("start",),
+}  # what a golden file of each checker holds
+
+
+def plant(checker: str, kind: str) -> Callable[[Plant], Plant]:
+    def keep(function: Plant) -> Plant:
+        PLANTS.setdefault(checker, {})[kind] = function
+        return function
+
+    return keep
+
+
+def bounds(story: Story, **limits: Any) -> None:
+    story.info["checks"] = {"bounds": limits}
+
+
+def outlast(story: Story, seconds: int = 60) -> None:
+    """Let the run go on long enough for every bound to pass."""
+    story.info["end"] += seconds * SECOND
