@@ -52,6 +52,7 @@ SIGINT_EXIT = 130
 COMMANDS = {
     "frontier": "harness.command_frontier",
     "replay": "harness.command_replay",
+    "search": "harness.command_search",
     "shrink": "harness.command_shrink",
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 from harness.backends.sim.tape import CONSENSUS, DATA, EXECUTION, NEVER, Delivery, Tape
 from harness.trial import Trial
 from results.report.sequence import Arrow, Band, Chart, Lifeline, Mark, letters
+from results.store import FaultInfo
 from results.verdict import Anomaly
 
 KINDS = {
@@ -185,17 +186,22 @@ def _at_most(marks: Iterable[Mark]) -> list[Mark]:
 
 # ---------------------------------------------------------------- faults
 def _bands(trial: Trial, start: int, stop: int) -> list[Band]:
-    """The faults that were on in the chart's time."""
-    begun = {}
-    bands = []
-    for op in trial.run.history:
-        if op.process != "nemesis" or op.value.get("kind") != "fault":
-            continue
-        if op.f == "start":
-            begun[op.value["id"]] = op
-        elif op.value["id"] in begun:
-            opened = begun.pop(op.value["id"])
-            if opened.time <= stop and op.time >= start:
-                hit = ", ".join(opened.value["targets"][:4]) + (" ..." if len(opened.value["targets"]) > 4 else "")
-                bands.append(Band(max(start, opened.time), min(stop, op.time), f"{op.value['use']}: {hit}"))
-    return bands
+    """The faults that were on in the chart's time: from when they were to begin until they were healed."""
+    healed = {
+        op.value["id"]: op.value["receipt"].get("healed") or op.time
+        for op in trial.run.history
+        if op.process == "nemesis" and op.f == "stop"
+    }
+    return [
+        Band(max(start, fault.start), min(stop, healed[fault.id]), f"{fault.use}: {_whom(fault)}")
+        for fault in trial.info.faults
+        if fault.kind == "fault" and fault.id in healed and fault.start <= stop and healed[fault.id] >= start
+    ]
+
+
+def _whom(fault: FaultInfo) -> str:
+    """Whom it hits: its groups, or its first targets."""
+    groups = fault.parameters.get("groups")
+    if groups:
+        return " | ".join(" ".join(group) for group in groups)
+    return " ".join(fault.targets[:SHOWN_NAMES]) + (" ..." if len(fault.targets) > SHOWN_NAMES else "")

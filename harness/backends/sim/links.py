@@ -327,7 +327,7 @@ class Links:
             return
         low, high = RECONNECT_NS
         self._reconnects[sender][to] += 1
-        wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
+        wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._reconnects[sender][to]))
         inlet.resuming += link not in self._resuming
         at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
         self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
