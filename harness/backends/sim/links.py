@@ -275,17 +275,21 @@ class Links:
         self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
 
     def _resume(self, link: tuple[int, int], at: int) -> None:
-        """The reconnection is there, unless the link was held up again or let go again since."""
+        """The reconnection is there, unless the link was held up again or let go again since: one message an event."""
         inlet = self.inlets[link[1]]
         if self._resuming.get(link) != at:
             return
         del self._resuming[link]
-        inlet.resuming -= 1
-        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
-            for message, number in self._held.pop(link, ()):
-                self._landing = number
-                inlet.arrive(link[0], message)
+        held = self._held.get(link)
+        if held and not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
+            message, self._landing = held.popleft()
+            inlet.arrive(link[0], message)
             self._landing = 0
+            self._resuming[link] = at
+            now = self._kernel.now
+            self._kernel.at(now, tie_break(self._ties[link[0]][link[1]], now), self._resume, link, at)
+            return
+        inlet.resuming -= 1
         self._review_inlet(inlet)
         self._review_lanes()
 
