@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
 from harness.mutants import Function, Mutant, Patch
 from nodes.buckets.core import BucketsCore
-from nodes.chainrules import EffectiveBatches
 from nodes.committee import Committee
 from nodes.execution.ledger import Account, Ledger
 from nodes.gateway.core import GatewayCore
 from nodes.gateway.tracker import Entry, Result
-from nodes.messages import AvailabilityCertificate, Transaction, Transfer
+from nodes.messages import Transaction, Transfer
 
 LEDGER = "nodes.execution.ledger:Ledger."
 BUCKETS = "nodes.buckets.core:BucketsCore."
@@ -101,16 +99,6 @@ def one_less(original: Function) -> Function:
     return majority
 
 
-def last_wins(original: Function) -> Function:
-    """EffectiveBatches.split goes through a block's certificates from the last to the first."""
-
-    def split(self: EffectiveBatches, certificates: Iterable[AvailabilityCertificate]) -> Any:
-        effective, void = original(self, tuple(certificates)[::-1])
-        return effective[::-1], void[::-1]
-
-    return split
-
-
 MUTANTS = (
     Mutant(
         "F1", "F", "I-ONCE", "a transaction takes effect once in each block that holds it",
@@ -141,9 +129,5 @@ MUTANTS = (
         "G1", "G", "0 M", "a clan certificate takes one vote less than a majority",
         (Patch("nodes.committee:Committee.majority", one_less),),
         ("availability", "state-root"), ("undersigned-certificate", "invalid-state-certificate"), "fault-free-4",
-    ),
-    Mutant(
-        "G11", "G", "U6 EQ-FIRST", "of two batches under one number in a block the last counts",
-        (Patch("nodes.chainrules:EffectiveBatches.split", last_wins),), ("state-root", "dedup"), (), "g11",
     ),
 )  # fmt: skip
