@@ -18,6 +18,7 @@ Window = tuple[int, int]  # ns: from when to when it was surely active
 Test = Callable[[Index, FaultInfo, Window], str]
 MARGIN = 1000 * MS  # what was sent before a behaviour's window opened has arrived by then
 BLOCK_VOTES = ("optimistic", "normal", "fallback")
+_CLAN_VOTES = {"available": "availability", "state_certificate": "state"}  # record -> the votes it is made of
 
 
 def contradictions(index: Index, fault: FaultInfo, window: Window) -> list[str]:
@@ -108,11 +109,13 @@ def _no_block(index: Index, fault: FaultInfo, window: Window) -> str:
 
 def _no_vote(index: Index, fault: FaultInfo, window: Window) -> str:
     kinds = fault.parameters.get("kinds", ("vote", "commit"))
-    for event in _inside(index, _settled(window), "certify"):
-        wanted = "commit" if event["kind"] == "commit" else "vote"
+    for event in _inside(index, _settled(window), "certify", "available", "state_certificate"):
+        kind = event.get("kind", "")
+        wanted = _CLAN_VOTES.get(event["event"]) or ("commit" if kind == "commit" else "vote")
         signed = sorted(set(event["signers"]) & set(fault.targets))
         if wanted in kinds and signed:
-            return f"{event['node']} holds a {event['kind']} certificate of view {event['view']} signed by {signed[0]}"
+            where = f"{kind} certificate of view {event['view']}" if kind else f"{wanted} certificate"
+            return f"{event['node']} holds a {where} signed by {signed[0]}"
     return ""
 
 

@@ -21,12 +21,13 @@ CONFIGURATIONS = 1_000_000  # of one search: some 150 MB
 
 
 class Linearizable(Judge):
-    """Registers (read, write), with compare-and-set (cas), one or one per key; each key is judged by itself.
+    """Reads, writes and compare-and-sets of registers took effect in one order that real time allows.
 
-    Values: v, or [k, v]; of a cas [old, new], or [k, [old, new]]. A register holds `initial` at first. Anomalies,
-    one a key: unwritten-read (of a value that nobody had begun to write), stale-read, impossible-read, impossible-cas,
-    impossible-write. Keys on which the search reaches its limits leave the verdict UNKNOWN. Examined: operations that
-    happened or may have. The history is all the evidence: it can be judged without a run round it.
+    Operations: f read or write with the value v, or cas with [old, new]; with keys [k, v], [k, [old, new]]. Keys are
+    judged one by one. A register holds `initial` at first. Anomalies, one a key: unwritten-read (of a value that
+    nobody had begun to write), stale-read, impossible-read, impossible-cas, impossible-write. Keys on which the search
+    reaches its limits leave the verdict UNKNOWN. Examined: operations that happened or may have. The history is all the
+    evidence: it can be judged without a run round it.
     """
 
     property: ClassVar[str] = "linearizable"
@@ -59,16 +60,17 @@ class Linearizable(Judge):
         """The verdict over a history. Raises HistoryError on values that are those of no register."""
         found = registers(history, self._initial)
         decisions = self._decide(found)
-        anomalies, undecided = [], []
+        anomalies: list[Anomaly] = []
+        undecided: list[dict[str, Any]] = []
         for register, decision in zip(found, decisions, strict=True):
             stop = decision.stop
             if stop is None:
                 continue
-            summary = sentence(history, register, stop)
+            summary, witness = sentence(history, register, stop), operations(history, register, stop)
             if stop.reason:
-                undecided.append({"summary": summary, "operations": operations(history, register, stop)})
-            elif len(anomalies) < MOST_ANOMALIES:
-                anomalies.append(Anomaly(kind(register, stop), summary, operations(history, register, stop)))
+                undecided.append({"summary": summary, "operations": witness})
+            else:
+                anomalies.append(Anomaly(kind(history, register, stop), summary, witness))
         examined = sum(len(register.calls) for register in found)
         measures: dict[str, Any] = {
             "keys": len(found),

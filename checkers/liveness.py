@@ -23,7 +23,8 @@ class Liveness(Judge):
     Measured from the heal (the load start in runs without faults). A block counts as new if its honest proposer
     recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
     bound), slow-recovery, left-behind (a restarted node more than catch_up_blocks below the others at the end),
-    crash-loop, halted (unless the run is beyond its bound). Examined: nodes judged.
+    crash-loop, halted (unless the run is beyond its bound), execution-stalled (a clan member executed a block, and for
+    liveness_ms + retrieve_ms, to the end, no state certificate came that covers it). Examined: nodes judged.
     """
 
     property: ClassVar[str] = "liveness"
@@ -59,7 +60,7 @@ class Liveness(Judge):
             gaps.append(gap / MS)
             if gap > bound:
                 anomalies.append(_stalled(node, before, int(before[0]["time"]), int(before[0]["time"]) + gap, bound))
-        anomalies += _crash_loops(index)
+        anomalies += _crash_loops(index) + _uncertified(index, start)
         behind, trailing = _left_behind(index, by_node, judged, halted, start + bound <= index.end)
         measures: dict[str, Any] = {
             "recovery_ms": figures(recoveries),
@@ -156,6 +157,27 @@ def _crash_loops(index: Index) -> list[Anomaly]:
         if len(seen) > scheduled:
             summary = f"{node} started {len(seen)} times where {scheduled} were scheduled: it keeps crashing"
             anomalies.append(Anomaly("crash-loop", summary, [record(event) for event in seen[-4:]]))
+    return anomalies
+
+
+def _uncertified(index: Index, start: int) -> list[Anomaly]:
+    """Clans whose honest members execute, but which certify nothing any more (protocol.md 2.7: M equal roots)."""
+    bound = int((index.bounds.liveness_ms + index.bounds.retrieve_ms) * MS)
+    anomalies = []
+    for clan in range(len(index.info.clans)):
+        certified = [e for e in index.events("state_certificate") if e["clan"] == clan]
+        top = max((e["height"] for e in certified), default=0)
+        waiting = [e for e in index.events("execute") if e["clan"] == clan and e["height"] > top]
+        if not waiting or max(int(waiting[0]["time"]), start) + bound > index.end:
+            continue
+        first = waiting[0]
+        waited = (index.end - max(int(first["time"]), start)) / MS
+        summary = (
+            f"{first['node']} executed height {first['height']} of clan {clan}, and in {waited:.0f} ms no state"
+            f" certificate came for it or a later one (bound {bound / MS:.0f} ms); the last one is of height {top}"
+        )
+        newest = [e for e in certified if e["height"] == top][:1]
+        anomalies.append(Anomaly("execution-stalled", summary, [record(first), *map(record, newest)]))
     return anomalies
 
 

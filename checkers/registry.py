@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Iterable
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from checkers.judge import crashed
 from checkers.port import Checker
@@ -20,9 +22,20 @@ class CheckerError(ValueError):
     """A checker that cannot be loaded; says what to write instead."""
 
 
+@cache
+def _points() -> dict[str, EntryPoint]:
+    """Registered checkers by name: reading what is installed costs as much as judging a short run."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
+def _registered(name: str) -> object:
+    return _points()[name].load()
+
+
 def names() -> list[str]:
     """Names of the registered checkers, sorted."""
-    return sorted(point.name for point in entry_points(group=GROUP))
+    return sorted(_points())
 
 
 def describe() -> dict[str, str]:
@@ -30,33 +43,37 @@ def describe() -> dict[str, str]:
     return {name: (inspect.getdoc(type(load(name))) or "").partition("\n")[0] for name in names()}
 
 
-def load(name: str) -> Checker:
-    """A checker by its registered name or as path/to/file.py:Class. Raises CheckerError."""
+def load(name: str, settings: Mapping[str, Any] | None = None) -> Checker:
+    """A checker by its registered name or as path/to/file.py:Class, given those `settings` that it has parameters for.
+
+    Raises CheckerError.
+    """
     path, colon, attribute = name.rpartition(":")
     if colon and path.endswith(".py"):
         found: object = _from_file(Path(path), attribute)
     else:
-        points = [point for point in entry_points(group=GROUP) if point.name == name]
-        if not points:
+        if name not in _points():
             raise CheckerError(
                 f"no checker named {name!r}; there are {', '.join(names())}, or give path/to/file.py:Class"
             )
-        found = points[0].load()
+        found = _registered(name)
     if not (isinstance(found, type) and callable(getattr(found, "check", None))):
         raise CheckerError(f"{name}: not a class with a method check(run); see checkers/port.py")
+    given = {key: value for key, value in (settings or {}).items() if key in inspect.signature(found).parameters}
     try:
-        checker: Checker = found()
+        checker: Checker = found(**given)
     except Exception as error:
-        raise CheckerError(f"{name}: cannot be made without arguments: {type(error).__name__}: {error}") from error
+        arguments = ", ".join(f"{key}={value!r}" for key, value in given.items()) or "without arguments"
+        raise CheckerError(f"{name}: cannot be made {arguments}: {type(error).__name__}: {error}") from error
     return checker
 
 
-def judge(run: Run, which: Iterable[str]) -> list[Verdict]:
+def judge(run: Run, which: Iterable[str], settings: Mapping[str, Any] | None = None) -> list[Verdict]:
     """The verdicts of the named checkers, in that order. A checker that crashes yields UNKNOWN with the traceback.
 
-    Raises CheckerError, before anything is judged, if a name cannot be loaded.
+    `settings` as for `load`. Raises CheckerError, before anything is judged, if a name cannot be loaded.
     """
-    return [_judge(name, checker, run) for name, checker in [(name, load(name)) for name in which]]
+    return [_judge(name, checker, run) for name, checker in [(name, load(name, settings)) for name in which]]
 
 
 def _judge(name: str, checker: Checker, run: Run) -> Verdict:

@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import commands, judging, listing, screen, shipped, suite
-from harness.backends import select
+from harness import judging, listing, screen
 from harness.backends.port import MachineError
 from harness.console import (
     RUNS,
@@ -36,11 +36,10 @@ from harness.console import (
     say,
     standard_output,
 )
-from harness.expectations import as_expected, exit_code
+from harness.expectations import exit_code
 from harness.interruption import SIGNALS, Interrupted
 from harness.outcome import Exit, RecordingError, UsageError
 from results.history import HistoryError
-from results.verdict import Status
 
 app = typer.Typer(
     name="moonquake",
@@ -50,6 +49,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 SIGINT_EXIT = 130
+COMMANDS = {
+    "frontier": "harness.command_frontier",
+    "replay": "harness.command_replay",
+    "search": "harness.command_search",
+    "shrink": "harness.command_shrink",
+}
 
 
 @app.command()
@@ -57,6 +62,9 @@ def lab(
     backend: BackendOption = "auto", seed: SeedOption = None, runs: RunsOption = RUNS, json: JsonOption = False
 ) -> int:
     """Run the default suite on real nodes and compare what was claimed with what was observed."""
+    from harness import shipped, suite
+    from harness.backends import select
+
     plans = suite.plans(shipped.suite(), seed, select.scheme_of(backend))
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -94,7 +102,11 @@ def run(
     json: JsonOption = False,
 ) -> int:
     """Run one scenario once, judge it and write its report."""
+    from harness import commands
+    from harness.backends import select
+
     plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
     with screen.live(err) as observer:
@@ -107,31 +119,39 @@ def run(
         plain(f"{judged.scenario} (seed {plan.seed}, {judged.backend}, {judged.layer}), {judged.regime} the bound")
         for note in judged.notes:
             plain(f"note: {note}")
+        if judged.digest:
+            plain(f"digest: {judged.digest} (moonquake replay {judged.directory})")
         plain(f"as expected: {answer}\nrun:    {judged.directory}\nreport: {judged.report}")
     return exit_code(judged.expected)
 
 
 @app.command()
 def check(
-    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
+    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history: .jsonl, .edn, .json")],
     checker: Annotated[list[str] | None, typer.Option("--checker", help="judge by this checker (repeatable)")] = None,
+    consistency: Annotated[str, typer.Option("--consistency", help="model of transactions to ask for")] = "",
+    elle_cli: Annotated[
+        Path | None, typer.Option("--elle-cli", envvar="MOONQUAKE_ELLE_CLI", help="ask the real Elle too: its jar")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
-    _sweep()
-    opened = judging.open_run(run_dir)
-    verdicts = judging.judge(opened, judging.checker_names(opened, checker or ()))
+    if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
+        _sweep()
+    opened = judging.open_run(run_dir, checker or ())
+    names = judging.checker_names(opened, checker or ())
+    verdicts = judging.judge(opened, names, consistency)
     if not checker:
         judging.keep(opened, verdicts, say)
+    if elle_cli is not None:
+        from harness import elle_cli as elle
+
+        verdicts += elle.second_opinion(opened, verdicts, consistency, elle_cli)
     if json:
         document({"verdicts": msgspec.to_builtins(verdicts)})
     else:
         screen.verdicts(out, verdicts)
-    if not checker and not isinstance(opened, judging.HistoryOnly) and not opened.info.interrupted:
-        return exit_code(as_expected(opened.info.expect, verdicts))
-    if any(verdict.status is Status.FAIL for verdict in verdicts):
-        return Exit.SURPRISE
-    return Exit.INCONCLUSIVE if any(v.status is Status.UNKNOWN for v in verdicts) else Exit.AS_EXPECTED
+    return judging.exit_of(opened, verdicts, bool(checker))
 
 
 @app.command("list")
@@ -139,7 +159,7 @@ def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
 ) -> int:
-    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios."""
+    """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
     rows = listing.rows(what)
     _sweep()
     if json:
@@ -210,6 +230,20 @@ def export(
     return Exit.AS_EXPECTED
 
 
+def _register(words: Sequence[str]) -> None:
+    """Have the commands that live in modules of their own: the one that is called, or all if it is none of them.
+
+    They bring the simulator and its libraries along, which `check` and `list` need not wait for.
+    """
+    called = [name for name in COMMANDS if name in words[:1]]
+    plain = {info.name or info.callback.__name__ for info in app.registered_commands if info.callback}
+    if not called and not plain & set(words[:1]):
+        called = list(COMMANDS)
+    for name in called:
+        if name not in plain:
+            app.command(name)(getattr(import_module(COMMANDS[name]), name))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and ends the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -233,6 +267,7 @@ def _guarded(words: list[str]) -> tuple[int, str]:
     standard_output.set(sys.stdout)
     try:
         with aside:
+            _register(words)
             result = typer.main.get_command(app).main(words, prog_name="moonquake", standalone_mode=False)
         if result == SIGINT_EXIT:  # the parser's own answer to Ctrl-C outside a run
             raise KeyboardInterrupt

@@ -11,6 +11,7 @@ import msgspec
 from harness import judging
 from harness.backends.port import Backend
 from harness.interruption import Interrupted
+from harness.keep import digest_of_run
 from harness.outcome import UsageError
 from harness.plan import Plan, resolve
 from harness.plugins import is_file
@@ -38,12 +39,13 @@ class Judged(msgspec.Struct, frozen=True):
     backend: str
     layer: str
     notes: list[str]
+    digest: str | None = None  # of a simulated run: equal runs have equal digests
 
     def document(self) -> dict[str, Any]:
         """The JSON shape of `run` (architecture section 7)."""
         return {
             "run": str(self.directory),
-            "digest": None,
+            "digest": self.digest,
             "regime": self.regime,
             "as_expected": self.expected,
             "verdicts": msgspec.to_builtins(self.verdicts),
@@ -92,9 +94,10 @@ def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], obs
         again = f"`moonquake check {runner.directory}` judges them"
         raise Interrupted(f"the records are in {runner.directory}; {again}") from None
     info = run.info
+    digest = digest_of_run(runner.directory) if info.backend == "sim" else None
     return Judged(
         runner.directory, info.name, info.regime, info.expect, expected, verdicts, report, info.backend, info.layer,
-        info.notes,
+        info.notes, digest,
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from harness.outcome import Exit
 from results.verdict import Status, Verdict
 
 RECEIPTS = "receipts"
-ON_REQUEST = frozenset({"linearizable"})  # no shipped workload makes what they judge: judged where they are named
+# Judged where they are named, or where the workload makes what they judge: elsewhere they would say UNKNOWN.
+ON_REQUEST = frozenset({"linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays"})
+OWED = {"list-append": ("elle-list-append",)}  # workload -> checkers that judge each of its runs
 _WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
 # No adversary, however strong, makes honest nodes do this: a defect of theirs, never the violation that was meant.
 NEVER = frozenset((
@@ -49,9 +51,12 @@ def exit_code(expected: bool | None) -> Exit:
     return {True: Exit.AS_EXPECTED, False: Exit.SURPRISE, None: Exit.INCONCLUSIVE}[expected]
 
 
-def names_to_judge(include: Sequence[str], expect: dict[str, Any], registered: Sequence[str]) -> list[str]:
-    """Which checkers judge a run: the included ones (all but ON_REQUEST, if none are named), those that the expectation
-    needs, and always the one that asks whether what was declared did bite."""
+def names_to_judge(
+    include: Sequence[str], expect: dict[str, Any], registered: Sequence[str], workload: str = ""
+) -> list[str]:
+    """Which checkers judge a run: the included ones (all but ON_REQUEST, if none are named), those that its workload is
+    for, those that the expectation needs, and always the one that asks whether what was declared did bite."""
     usual = [name for name in registered if name not in ON_REQUEST]
-    names = [*(include or usual), RECEIPTS, *expect.get("violate", ()), *expect.get("hold", ())]
+    owed = OWED.get(workload, ())
+    names = [*(include or usual), *owed, RECEIPTS, *expect.get("violate", ()), *expect.get("hold", ())]
     return list(dict.fromkeys(names))

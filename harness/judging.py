@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -11,38 +11,25 @@ import msgspec
 from checkers import registry
 from harness import plugins, rundir
 from harness.backends.port import MachineError
-from harness.expectations import as_expected
-from harness.outcome import UsageError, nearest
-from results import report
-from results.history import HistoryError, Operation, read_history
+from harness.expectations import as_expected, exit_code
+from harness.outcome import Exit, UsageError, nearest
+from results.alone import HistoryAlone
+from results.history import HistoryError
+from results.microops import APPEND, WRITE
 from results.store import Run, RunInfo
+from results.transactions import UnpairedError
 from results.verdict import Status, Verdict
 
 RECORDS = ("run.json", "history.jsonl", "trace.jsonl")
 
 
-class HistoryOnly(Run):
-    """A history.jsonl on its own: checkers that need more than the history say UNKNOWN."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path.parent)
-        self._path = path
-
-    @cached_property
-    def info(self) -> RunInfo:
-        raise HistoryError(f"{self._path} is a history alone; this checker needs a run directory with run.json")
-
-    @cached_property
-    def history(self) -> Sequence[Operation]:
-        return list(read_history(self._path))
-
-    @cached_property
-    def trace(self) -> Sequence[dict[str, object]]:
-        raise HistoryError(f"{self._path} is a history alone; this checker needs a run directory with trace.jsonl")
+# Checkers of transactions, and what a history alone must hold to be judged by one of the others without being asked.
+TRANSACTIONAL = ("elle-list-append", "elle-rw-register")
+REGISTER_OPERATIONS = frozenset(("read", "write", "cas"))
 
 
-def open_run(path: Path) -> Run:
-    """The run in a directory, or a history file on its own, read whole.
+def open_run(path: Path, chosen: Sequence[str] = ()) -> Run:
+    """The run in a directory, or a history file on its own, read whole, as far as the `chosen` checkers read it.
 
     Raises HistoryError on damage (a truncated history, a missing file), UsageError when `path` is neither.
     """
@@ -58,9 +45,13 @@ def open_run(path: Path) -> Run:
                 )
         return run
     if not path.exists():
-        raise UsageError(f"{path}: there is nothing; give a run directory (runs/latest) or a history.jsonl")
-    alone = HistoryOnly(path)
-    _ = alone.history
+        raise UsageError(f"{path}: there is nothing; give a run directory (runs/latest) or a history file")
+    alone = HistoryAlone(path)
+    if any(name not in TRANSACTIONAL for name in chosen):
+        _ = alone.history
+    else:
+        with contextlib.suppress(UnpairedError):  # its checker says so, others judge such a history all the same
+            _ = alone.transactions
     return alone
 
 
@@ -92,22 +83,38 @@ def checker_names(run: Run, chosen: Sequence[str]) -> list[str]:
             raise UsageError(f"--checker {name}: no such checker; {nearest(name, known)}")
     if chosen:
         return list(chosen)
-    if isinstance(run, HistoryOnly):
-        return known
+    if isinstance(run, HistoryAlone):
+        return _fitting(run) or known
     return list(run.info.checks.get("include") or known)
 
 
-def judge(run: Run, names: Sequence[str]) -> list[Verdict]:
-    """One verdict per name, in that order."""
+def _fitting(alone: HistoryAlone) -> list[str]:
+    """The checkers for the kinds of operations that a history alone holds; none if no operation is of their kinds."""
     try:
-        return registry.judge(run, names)
+        history = alone.transactions
+    except HistoryError:
+        return []
+    lists, registers = bool((history.kind == APPEND).any() or history.listed.any()), bool((history.kind == WRITE).any())
+    names = [name for name, fits in zip(TRANSACTIONAL, (lists, registers), strict=True) if fits]
+    if REGISTER_OPERATIONS & history.others.keys():
+        names.append("linearizable")
+    return names
+
+
+def judge(run: Run, names: Sequence[str], consistency: str = "") -> list[Verdict]:
+    """One verdict per name, in that order; transactional checkers ask for the consistency model, if one is given."""
+    settings = {"consistency": consistency} if consistency else {}
+    if consistency and not any(name in TRANSACTIONAL or plugins.is_file(name) for name in names):
+        raise UsageError(f"--consistency {consistency}: is for the checkers {' and '.join(TRANSACTIONAL)}")
+    try:
+        return registry.judge(run, names, settings)
     except registry.CheckerError as error:
         raise UsageError(str(error)) from error
 
 
 def keep(run: Run, verdicts: Sequence[Verdict], say: Callable[[str], None]) -> None:
     """Write verdicts.json for a run that has none yet (it was interrupted), so that its report can be written."""
-    if isinstance(run, HistoryOnly) or (run.directory / "verdicts.json").exists():
+    if isinstance(run, HistoryAlone) or (run.directory / "verdicts.json").exists():
         return
     try:
         rundir.write_verdicts(run.directory, list(verdicts))
@@ -130,6 +137,8 @@ def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
 
 def write_report(directory: Path) -> Path:
     """Write report.html for a judged run; returns its path."""
+    from results import report  # pandas and all: half a second that `check` can do without
+
     return report.write_report(Run(directory))
 
 
@@ -142,3 +151,12 @@ def observed(verdicts: Sequence[Verdict]) -> str:
     ]
     passed = sum(v.status is Status.PASS for v in verdicts)
     return "; ".join([*parts, f"{passed} PASS"]) if verdicts else "not judged"
+
+
+def exit_of(run: Run, verdicts: Sequence[Verdict], chosen: bool) -> Exit:
+    """What `check` ends with: as the run expects where it is judged whole, else 1 on a FAIL, 2 on an UNKNOWN."""
+    if not chosen and not isinstance(run, HistoryAlone) and not run.info.interrupted:
+        return exit_code(as_expected(run.info.expect, verdicts))
+    if any(verdict.status is Status.FAIL for verdict in verdicts):
+        return Exit.SURPRISE
+    return Exit.INCONCLUSIVE if any(v.status is Status.UNKNOWN for v in verdicts) else Exit.AS_EXPECTED

@@ -132,6 +132,16 @@ class MemoryRun(Run):
         super().__init__(keep.directory)
         self._info, self._keep = info, keep
 
+    @property
+    def trace_bytes(self) -> bytes:
+        """What trace.jsonl would hold."""
+        return self._keep.trace
+
+    @property
+    def history_bytes(self) -> bytes:
+        """What history.jsonl would hold."""
+        return bytes(self._keep.history.data)
+
     @cached_property
     def info(self) -> RunInfo:
         return self._info

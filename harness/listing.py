@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from faults.registry import summary
 from harness import plugins, shipped
-from harness.backends import select
 from harness.outcome import UsageError, nearest
-from harness.scenario import TARGETS, load
-from harness.suite import claimed_text
 
-KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios")
+KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers")
 
 
 def rows(what: str) -> dict[str, str]:
     """Name -> summary. Raises UsageError for a kind that is not there."""
     if what not in KINDS:
         raise UsageError(f"list {what}: {nearest(what, list(KINDS))}")
+    # What follows knows every backend: imported here, so that commands that start nothing start fast.
+    from harness.backends import select
+    from harness.scenario import TARGETS
+
     if what == "targets":
         return dict.fromkeys(TARGETS, "The Supra stack: tribe, clans, families, gateways.")
     if what == "backends":
         return {name: summary(type(select.make(name))) for name in select.CLASSES}
     if what == "scenarios":
         return {name: _scenario(name) for name in shipped.shipped()}
+    if what == "frontiers":
+        from harness.frontier_attacks import ATTACKS
+
+        return {name: attack.summary for name, attack in ATTACKS.items()}
     return {name: summary(kind) for name, kind in plugins.registered(what).items()}
 
 
 def _scenario(name: str) -> str:
+    from harness.scenario import load
+    from harness.suite import claimed_text
+
     path = shipped.shipped()[name]
     scenario = load(path)
     return f"[{path.parent.name}] {scenario.description or claimed_text(scenario.expect)}"

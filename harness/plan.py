@@ -177,7 +177,7 @@ def _fault(section: FaultSection, scenario: Scenario) -> Fault:
 def _checkers(scenario: Scenario) -> tuple[str, ...]:
     known = list(plugins.registered("checkers"))
     expect = {"violate": scenario.expect.violate, "hold": scenario.expect.hold}
-    names = expectations.names_to_judge(scenario.checks, expect, known)
+    names = expectations.names_to_judge(scenario.checks, expect, known, scenario.workload.kind)
     for name in names:
         if name not in known and not plugins.is_file(name):
             raise ScenarioError(f"{scenario.source}: checks: no checker named {name!r}; {nearest(name, known)}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from harness.client import Tally
+if TYPE_CHECKING:  # it brings an HTTP client along, which most commands can do without
+    from harness.client import Tally
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -28,20 +28,25 @@ def create(root: Path, scenario: str, seed: int, started: str) -> Path:
         raise MachineError(
             f"{root.absolute()}: its name is not UTF-8, so the nodes cannot be told of it; choose another with --runs"
         ) from error
+    directory = fresh(root / scenario, f"{started}-{seed}")
+    _point(root / "latest", directory)
+    return directory
+
+
+def fresh(parent: Path, name: str) -> Path:
+    """A new directory `parent/name`, or `name-1`, `name-2`... if that is there. Raises MachineError."""
     attempt = 0
     while True:
-        directory = (root / scenario / (f"{started}-{seed}" + (f"-{attempt}" if attempt else ""))).absolute()
+        directory = (parent / (name + (f"-{attempt}" if attempt else ""))).absolute()
         try:
             directory.mkdir(parents=True)
-            break
+            return directory
         except FileExistsError:
             attempt += 1
         except OSError as error:
             raise MachineError(
                 f"{directory}: cannot be created: {error.strerror}; choose another place with --runs DIR"
             ) from error
-    _point(root / "latest", directory)
-    return directory
 
 
 def _point(link: Path, directory: Path) -> None:
@@ -64,10 +69,20 @@ def write_verdicts(directory: Path, verdicts: list[Verdict]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON document through a temporary file. Raises MachineError when the disk refuses."""
+    """Write a JSON document, whole or not at all. Raises MachineError when the disk refuses."""
+    _write(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all. Raises MachineError when the disk refuses."""
+    _write(path, text.encode("utf-8", "backslashreplace"))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Through a temporary file."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

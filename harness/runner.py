@@ -28,7 +28,6 @@ import contextlib
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from harness.outcome import RecordingError
 from harness.plan import Plan, check_backend, cluster_spec, describe, planned_behaviours, planned_faults
 from harness.progress import Observer, Snapshot
 from harness.recorder import Recorder
+from harness.versions import versions
 from results.store import RunInfo
 
 READY_LIMIT_S = 60.0
@@ -91,7 +91,7 @@ class Runner:
     async def execute(self) -> RunInfo:
         """`run`, inside a loop that exists already."""
         if not self._quiet_signals:
-            self.info.versions, self.info.machine = _versions(), _machine()
+            self.info.versions, self.info.machine = versions(), _machine()
         self.info.incomplete = KILLED  # until we know better
         self._keep.write_info(self.info)
         interruption = Interruption()
@@ -282,11 +282,6 @@ async def _first(cluster: RunningCluster, seconds: float, event: asyncio.Event, 
     finally:
         for wait in waits:
             wait.cancel()
-
-
-def _versions() -> dict[str, str]:
-    packages = ("moonquake", "msgspec", "PyNaCl")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def _machine() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from harness.outcome import ScenarioError, nearest
 from harness.toml import Source, Table
 from nodes.committee import LeaderSchedule, Parameters
 
-MAX_NODES = 200
+MAX_NODES = 400
 MAX_RATE = 10_000
 TARGETS = ("supra",)
 BOUNDS = ("liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks")
@@ -266,10 +266,14 @@ def _physics(table: Table) -> Physics:
     if transport not in ("stream", "datagram"):
         raise table.error("transport", f'must be "stream" or "datagram", not {transport!r}')
     egress, sync = table.take("egress_mbit", float, 0.0), table.take("sync_ms", float, 0.0)
-    for key, value in (("egress_mbit", egress), ("sync_ms", sync)):
-        if value < 0:
-            raise table.error(key, f"must not be negative, not {value:g}")
-    return Physics(transport, egress, sync)
+    for key, number in (("egress_mbit", egress), ("sync_ms", sync)):
+        if number < 0:
+            raise table.error(key, f"must not be negative, not {number:g}")
+    votes, trace = table.take("votes", str, "each"), table.take("trace", str, "full")
+    for key, value, known in (("votes", votes, ("each", "lanes")), ("trace", trace, ("full", "lean"))):
+        if value not in known:
+            raise table.error(key, f"must be one of {', '.join(known)}, not {value!r}")
+    return Physics(transport, egress, sync, votes, trace)
 
 
 def _workload(table: Table) -> WorkloadSection:

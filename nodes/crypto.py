@@ -22,7 +22,7 @@ from nodes.messages import NodeId
 _encoder = msgspec.msgpack.Encoder()
 
 
-@lru_cache(maxsize=16_384, typed=True)  # typed: True and 1 are equal, but are encoded differently
+@lru_cache(maxsize=8_192, typed=True)  # typed: True and 1 are equal, but are encoded differently
 def _statement(*body: str | int | bytes) -> bytes:
     """A node needs each statement several times: for its own signature, in its tally, in certificates."""
     return hashlib.sha256(_encoder.encode(body)).digest()
@@ -171,7 +171,7 @@ def assemble(
 
 
 _hex: dict[bytes, str] = {}
-_HEX_KEPT = 65_536
+_HEX_KEPT = 8_192
 
 
 def hex_of(signatures: Iterable[bytes]) -> list[str]:

@@ -7,8 +7,8 @@ backends know one scheme, Ed25519 (nodes/crypto.py).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
+from hashlib import blake2b, sha256
 
 from nodes.remember import RememberingVerifier
 
@@ -18,11 +18,7 @@ SEED_BYTES = 32
 def _public(seed: bytes) -> bytes:
     if len(seed) != SEED_BYTES:
         raise ValueError(f"a seed of {len(seed)} bytes; an ideal key is made from {SEED_BYTES}, as an Ed25519 one is")
-    return hashlib.sha256(b"moonquake/ideal/public" + seed).digest()
-
-
-def _signature(seed: bytes, statement: bytes) -> bytes:
-    return hashlib.blake2b(statement, key=seed, digest_size=64).digest()
+    return sha256(b"moonquake/ideal/public" + seed).digest()
 
 
 class IdealSigner:
@@ -38,7 +34,7 @@ class IdealSigner:
 
     def sign(self, statement: bytes) -> bytes:
         """BLAKE2b-512 of the statement, keyed with the seed."""
-        return _signature(self._seed, statement)
+        return blake2b(statement, key=self._seed, digest_size=64).digest()
 
 
 class _Referee:
@@ -49,7 +45,7 @@ class _Referee:
 
     def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
         seed = self._seeds.get(public_key)
-        return seed is not None and signature == _signature(seed, statement)
+        return seed is not None and signature == blake2b(statement, key=seed, digest_size=64).digest()
 
 
 class IdealVerifier(RememberingVerifier):

@@ -126,12 +126,17 @@ _RECORDS: dict[Name, tuple[type[Record], ...]] = {
 }
 
 
+_OF_CONSENSUS = frozenset(_MESSAGES[_CONSENSUS])  # membership only
+
+
 class SupraNode:
     """A tribe node or a gateway, by what `config` says of `me`.
 
     Attributes for status reports: `view`, `height` (finalised), `executed` and `certified` (the lowest over the clans
     that this node executes).
     """
+
+    __slots__ = ("_cores", "_executions", "_hearers", "_moonshot", "_receivers", "committee", "me")
 
     def __init__(self, me: NodeId, config: ClusterConfig, signer: Signer, verifier: Verifier) -> None:
         committee = committee_of(config)
@@ -159,10 +164,11 @@ class SupraNode:
         self._cores["xrbc"] = (xrbc,)
         self._cores[_CONSENSUS] = (self._moonshot,)
         self._cores["execution"] = tuple(self._executions[clan] for clan in sorted(self._executions))
+        several = len(self._executions) > 1
         self._receivers: dict[type[Any], Callable[[int, NodeId, Any], Sequence[Effect]]] = {
-            kind: self._receive_state if name == "execution" else self._cores[name][0].receive
+            kind: self._receive_state if name == "execution" and several else self._cores[name][0].receive
             for name, kinds in _MESSAGES.items()
-            if name in self._cores
+            if name in self._cores and name != _CONSENSUS
             for kind in kinds
         }
         self._hearers = {
@@ -206,10 +212,14 @@ class SupraNode:
 
     def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
         """step(now, Receive(sender, message)), for a caller that delivers many: no event is made of them."""
-        receiver = self._receivers.get(type(message))
-        if receiver is None:  # a message for another role
-            return ()
-        effects = receiver(now, sender, message)
+        kind = type(message)
+        if kind in _OF_CONSENSUS:  # most are, and a table that all nodes share stays in the cache
+            effects = self._moonshot.receive(now, sender, message)
+        else:
+            receiver = self._receivers.get(kind)
+            if receiver is None:  # a message for another role
+                return ()
+            effects = receiver(now, sender, message)
         return self._route(now, effects) if effects else ()
 
     def _route(self, now: int, effects: Sequence[Effect]) -> Sequence[Effect]:
@@ -241,6 +251,7 @@ class SupraNode:
     def _receive_state(
         self, now: int, sender: NodeId, message: StateVote | StateCertificate | StateRequest
     ) -> Sequence[Effect]:
+        """A gateway re-executes every clan. (Where there is one execution core, it ignores the other clans itself.)"""
         execution = self._executions.get(message.clan)
         return execution.receive(now, sender, message) if execution is not None else ()
 

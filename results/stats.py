@@ -1,4 +1,5 @@
-"""Small statistics over latencies: quantiles by nearest rank, so that every figure is a value that was observed."""
+"""Small statistics: quantiles by nearest rank, so that every figure is a value that was observed; exact intervals of
+shares."""
 
 from __future__ import annotations
 
@@ -25,3 +26,19 @@ def summary(values: Iterable[float], digits: int = 3) -> dict[str, float]:
         "max": ordered[-1],
     }
     return {"n": len(ordered)} | {name: round(value, digits) for name, value in figures.items()}
+
+
+def binomial_interval(hits: int, runs: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact (Clopper-Pearson) interval of a share of which `hits` of `runs` were seen; (0, 1) without runs.
+
+    Both tails hold (1 - confidence) / 2 at most; 0 of N gives [0, 1 - ((1 - confidence) / 2) ** (1 / N)]. Raises
+    ValueError on counts that cannot be, and on a confidence outside (0, 1).
+    """
+    from scipy.special import betaincinv  # here, because checkers import this module and need none of it
+
+    if not 0 <= hits <= runs or not 0 < confidence < 1:
+        raise ValueError(f"{hits} of {runs} at confidence {confidence}: needs 0 <= hits <= runs, 0 < confidence < 1")
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(hits, runs - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, runs - hits, 1 - tail)) if hits < runs else 1.0
+    return low, high

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkers.linear.calls import Call
-from checkers.linear.search import MOST_STATES, Limits, Search, Stop
+from checkers.linear.search import Limits, Search, Stop
 from checkers.linear.zones import NEVER, Blocks, stopped_at
 
 _CANDIDATES = 32  # the latest values are tried for what a read could have returned
@@ -63,8 +63,7 @@ def _in_order(calls: Sequence[Call], blocks: Blocks) -> list[int]:
 def _readable(read: Call, blocks: Blocks) -> list[int]:
     """Values among the latest that the read could have returned."""
     latest = sorted(((begin, value) for value, begin in enumerate(blocks.last_begin) if begin != NEVER), reverse=True)
-    found = [value for _, value in latest[:_CANDIDATES] if not blocks.excludes(value, read.begin, read.end)]
-    return found[:MOST_STATES]
+    return [value for _, value in latest[:_CANDIDATES] if not blocks.excludes(value, read.begin, read.end)]
 
 
 def _causes(calls: Sequence[Call], blocks: Blocks, first: int, second: int) -> tuple[int, ...]:

@@ -50,11 +50,12 @@ def operations(history: Sequence[Operation], register: Register, stop: Stop) -> 
 def _operation(history: Sequence[Operation], register: Register, call: Call, role: str) -> dict[str, Any]:
     recorded = history[call.begin if call.begin >= 0 else call.end]
     last = history[call.end] if call.end < OPEN else None
+    old_and_new = [register.values[call.expects], register.values[call.leaves]]
     return {
         "key": register.key,
         "process": recorded.process,
         "f": recorded.f,
-        "value": _value(register, call),
+        "value": old_and_new if recorded.f == CAS else old_and_new[1],
         "type": "info" if last is None else "ok",
         "begin": call.begin,
         "end": None if last is None else call.end,
@@ -64,21 +65,16 @@ def _operation(history: Sequence[Operation], register: Register, call: Call, rol
     }
 
 
-def _value(register: Register, call: Call) -> Any:
-    values = register.values
-    if call.expects in (ANY, call.leaves):
-        return values[call.leaves]
-    return [values[call.expects], values[call.leaves]]
-
-
-def kind(register: Register, stop: Stop) -> str:
+def kind(history: Sequence[Operation], register: Register, stop: Stop) -> str:
     """unwritten-read (of a value that nobody had begun to write), stale-read (it was written before the read began),
     impossible-read, impossible-cas or impossible-write."""
     call = register.calls[stop.call]
     if stop.causes and not stop.blocks:
         return "unwritten-read"
-    if not call.observes:
-        return "impossible-write" if call.expects == ANY else "impossible-cas"
+    if call.expects == ANY:
+        return "impossible-write"
+    if history[call.end].f == CAS:
+        return "impossible-cas"
     stale = any(one.leaves == call.leaves and not one.observes and one.end < call.begin for one in register.calls)
     return "stale-read" if stale or call.leaves == INITIAL else "impossible-read"
 
@@ -106,12 +102,15 @@ def sentence(history: Sequence[Operation], register: Register, stop: Stop) -> st
 def _contradiction(history: Sequence[Operation], register: Register, stop: Stop) -> str:
     """Two values, each of which was there before the other."""
     one, other = (text(register.values[value]) for value in stop.blocks)
-    parts = []
-    for ended, began, first, second in ((*stop.causes[:2], one, other), (*stop.causes[2:], other, one)):
+
+    def before(first: str, second: str, ended: int, began: int) -> str:
         why = "the register held it at first"
         if ended >= 0:
             why = f"{_name(history, register, ended)} before {_name(history, register, began)}"
-        parts.append(f"{first} came before {second}: {why}")
+        return f"{first} came before {second}: {why}"
+
+    early, later, early_too, later_too = stop.causes
+    parts = before(one, other, early, later), before(other, one, early_too, later_too)
     could = f" It could have read {_listed(register, stop.states)}." if stop.states else ""
     return f"{'. '.join(parts)}. Each was written once.{could}"
 
@@ -122,7 +121,7 @@ def _listed(register: Register, values: Sequence[int]) -> str:
 
 
 def _name(history: Sequence[Operation], register: Register, number: int) -> str:
-    """A call as a clause: process 3 read 5 (records 8-9)."""
+    """A call as a clause: process 3 read 5 (records 8 to 9)."""
     call = register.calls[number]
     recorded = history[call.begin if call.begin >= 0 else call.end]
     old, new = (text(register.values[v]) if v != ANY else "" for v in (call.expects, call.leaves))

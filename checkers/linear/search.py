@@ -18,7 +18,7 @@ from checkers.linear.calls import ANY, INITIAL, Call
 from checkers.linear.layout import Layout
 
 TAIL = 48  # changes of the register that a stop remembers
-MOST_STATES = 12  # values at a stop that are told
+MOST_STATES = 64  # values at a stop that are told
 
 
 @dataclass(frozen=True)

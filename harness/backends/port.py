@@ -34,6 +34,8 @@ class Physics(msgspec.Struct, frozen=True):
     transport: str = "stream"  # stream: TCP-like, nothing is lost for good; datagram: what is lost is lost
     egress_mbit: float = 0.0  # uplink of each node; 0: unlimited
     sync_ms: float = 0.0  # how long a sync of a node's log takes
+    votes: str = "each"  # lanes: votes as arrival times (sim/lanes.py), for scale runs only
+    trace: str = "full"  # lean: without votes, certificates and execution, for scale runs only
 
 
 class ClusterSpec(msgspec.Struct, frozen=True):

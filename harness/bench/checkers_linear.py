@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from checkers.linear.calls import ANY, OPEN, registers
+from checkers.linear.calls import ANY, registers
 from checkers.linearizable import Linearizable
 from harness.bench.registers import Load, simulate
 from results.history import Operation
@@ -129,6 +129,5 @@ def _lines(history: list[Operation]) -> str:
             client = history[call.begin].process
             f = "w" if call.expects == ANY else "r" if call.observes else "c"
             expects = call.leaves if call.expects == ANY else call.expects
-            end = min(call.end, OPEN)
-            lines.append(f"{client} {call.begin} {end} {key} {f} {expects} {call.leaves}\n")
+            lines.append(f"{client} {call.begin} {call.end} {key} {f} {expects} {call.leaves}\n")
     return "".join(lines)

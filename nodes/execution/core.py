@@ -138,10 +138,10 @@ class ExecutionCore:
 
     def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
         """See nodes/port.py."""
-        out: list[Effect] = []
         if isinstance(message, StateVote):
-            self._on_vote(sender, message, out)
-        elif isinstance(message, StateCertificate):
+            return self._on_vote(sender, message)
+        out: list[Effect] = []
+        if isinstance(message, StateCertificate):
             self._on_certificate(sender, message, out)
         elif isinstance(message, StateRequest):
             self._on_request(sender, message, out)
@@ -222,7 +222,7 @@ class ExecutionCore:
         )
         for certificate in tuple(self._certificates.get(block.height, ())):
             self._compare(certificate, out)
-        if vote is not None:
+        if vote is not None and not self._settled(vote.height):
             self._tally(vote, True, out)
 
     def _trace(
@@ -264,18 +264,23 @@ class ExecutionCore:
         out.append(Multicast(clan_group(self.clan), vote))
         out.append(Multicast(GATEWAYS, vote))
 
-    def _on_vote(self, sender: NodeId, vote: StateVote, out: list[Effect]) -> None:
-        if vote.clan != self.clan or vote.voter == self._me:
-            return
-        if vote.height <= self.executed + VOTE_WINDOW:
-            self._tally(vote, False, out, sender)
+    def _on_vote(self, sender: NodeId, vote: StateVote) -> Sequence[Effect]:
+        if vote.clan != self.clan or vote.voter == self._me or vote.height > self.executed + VOTE_WINDOW:
+            return ()
+        if self._settled(vote.height):
+            return ()
+        out: list[Effect] = []
+        self._tally(vote, False, out, sender)
+        return out
+
+    def _settled(self, height: int) -> bool:
+        """Is there nothing left to count for this height: covered, forgotten or certified?"""
+        return (
+            height <= self.certified or self.halted or height <= self.executed - HISTORY or height in self._certificates
+        )
 
     def _tally(self, vote: StateVote, own: bool, out: list[Effect], sender: NodeId = "") -> None:
-        """Count a vote for a height that is neither covered nor certified yet."""
-        if self.halted or vote.height <= max(self.certified, self.executed - HISTORY):
-            return
-        if vote.height in self._certificates:
-            return
+        """Count a vote for a height that is not settled."""
         result = self._votes.add(vote, own)
         if isinstance(result, StateCertificate):
             self._accept(result, out)

@@ -23,6 +23,8 @@ class Chain:
     """Bodies above the finalised head are bounded by the caller (certified, or few a view); the finalised chain is
     kept whole, because it is what a late node asks for."""
 
+    __slots__ = ("_bodies", "_children", "_finalised", "_open", "certified", "head", "head_view")
+
     def __init__(self, domain: Domain) -> None:
         genesis = genesis_block(domain)
         self.head = block_hash(genesis)

@@ -58,19 +58,6 @@ class MoonshotCore(Engine):
         if len(committee.tribe) < 2:
             raise ConfigError("a tribe of one node cannot run Moonshot; configure at least two ([cluster] nodes)")
         super().__init__(me, committee, domain, signer, verifier, payload)
-        self._handlers: dict[type[Any], Callable[[NodeId, Any], None]] = {
-            OptimisticProposal: self._on_proposal,
-            NormalProposal: self._on_proposal,
-            FallbackProposal: self._on_proposal,
-            Vote: self._on_vote,
-            CommitVote: self._on_commit_vote,
-            Timeout: self._on_timeout,
-            BlockCertificate: self._on_block_certificate,
-            CommitCertificate: self._on_commit_certificate,
-            TimeoutCertificate: self._on_timeout_certificate,
-            BlockRequest: self.sync.serve,
-            BlockResponse: self._on_response,
-        }
         self._timers: dict[str, Callable[[], None]] = {
             "moonshot:view": self.timer_expired,
             "moonshot:propose": self.propose,
@@ -107,14 +94,14 @@ class MoonshotCore(Engine):
 
     def receive(self, now: int, sender: NodeId, message: Message) -> Sequence[Effect]:
         """step(now, Receive(sender, message))."""
-        handler = self._handlers.get(type(message))
+        handler = _HANDLERS.get(type(message))
         if handler is None or self.halted:
             return ()
         self.out.now = now
         if self.fresh:
             self.fresh.clear()
         if sender in self.committee.keys:
-            handler(sender, message)
+            handler(self, sender, message)
         else:
             self.out.reject(sender, "sender is no member of the cluster")
         return self._finish() if self.reconsider or self.out.own or self.out.effects else ()
@@ -139,7 +126,7 @@ class MoonshotCore(Engine):
                 self.evaluate()
             if self.out.own:
                 message: Message = self.out.own.popleft()
-                self._handlers[type(message)](self.me, message)
+                _HANDLERS[type(message)](self, self.me, message)
         return self.out.take(self.state)
 
     # ------------------------------------------------------------ start and restart
@@ -229,14 +216,17 @@ class MoonshotCore(Engine):
         place = self._place(sender, vote)
         if place is None:
             return
-        self.evidence.vote(place, vote, vote.kind)
-        if vote.block in self.chain.certified or vote.view <= self.chain.head_view:
-            return
-        tally = self.votes[vote.kind]
-        if tally.add(vote.view, vote.block, vote.voter, vote.signature, sender == vote.voter):
+        kind, tally, direct = vote.kind, self.votes[vote.kind], sender == vote.voter
+        needed = vote.block not in self.chain.certified and vote.view > self.chain.head_view
+        complete = tally.meet(place, vote, direct, needed)
+        if complete is None:
+            self.evidence.again(place, vote, tally, kind)
+            complete = needed and tally.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        self.evidence.compare(place, vote.view, kind)
+        if complete:
             quorum = tally.quorum(vote.view, vote.block)
             if quorum:
-                qc = BlockCertificate(self.domain.epoch, vote.kind, vote.view, vote.block, *quorum)
+                qc = BlockCertificate(self.domain.epoch, kind, vote.view, vote.block, *quorum)
                 self.certificates.trust(qc)
                 self.on_certificate(qc)
         if tally.evicted:
@@ -246,11 +236,12 @@ class MoonshotCore(Engine):
         place = self._place(sender, vote) if self.parameters.variant == "commit" else None
         if place is None:
             return
-        self.evidence.vote(place, vote, "commit")
-        if vote.view <= self.chain.head_view:
-            return
-        tally = self.commit_votes
-        if tally.add(vote.view, vote.block, vote.voter, vote.signature, sender == vote.voter):
+        tally, direct, needed = self.commit_votes, sender == vote.voter, vote.view > self.chain.head_view
+        complete = tally.meet(place, vote, direct, needed)
+        if complete is None:
+            self.evidence.again(place, vote, tally, "commit")
+            complete = needed and tally.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        if complete:
             quorum = tally.quorum(vote.view, vote.block)
             if quorum:
                 certificate = CommitCertificate(self.domain.epoch, vote.view, vote.block, *quorum)
@@ -361,6 +352,9 @@ class MoonshotCore(Engine):
         else:
             self.on_timeout_certificate(certificate)
 
+    def _on_request(self, sender: NodeId, request: BlockRequest) -> None:
+        self.sync.serve(sender, request)
+
     def _on_response(self, sender: NodeId, response: BlockResponse) -> None:
         accepted = self.sync.accept(sender, response)
         for identity, block in accepted:
@@ -373,3 +367,19 @@ class MoonshotCore(Engine):
     def _too_far(self, view: int) -> bool:
         """Beyond the window of 1.4 (message recency bound)."""
         return view > self.view + self.parameters.recency_bound
+
+
+# One table for all nodes of a process: it stays in the cache.
+_HANDLERS: dict[type[Any], Callable[[MoonshotCore, NodeId, Any], None]] = {
+    OptimisticProposal: MoonshotCore._on_proposal,
+    NormalProposal: MoonshotCore._on_proposal,
+    FallbackProposal: MoonshotCore._on_proposal,
+    Vote: MoonshotCore._on_vote,
+    CommitVote: MoonshotCore._on_commit_vote,
+    Timeout: MoonshotCore._on_timeout,
+    BlockCertificate: MoonshotCore._on_block_certificate,
+    CommitCertificate: MoonshotCore._on_commit_certificate,
+    TimeoutCertificate: MoonshotCore._on_timeout_certificate,
+    BlockRequest: MoonshotCore._on_request,
+    BlockResponse: MoonshotCore._on_response,
+}

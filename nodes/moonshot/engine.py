@@ -66,9 +66,9 @@ class Engine:
         self.out = Outbox()
         self.chain = Chain(domain)
         self.sync = Synchroniser(me, self.chain, self.out, parameters.sync_retry_ms)
-        self.evidence = Evidence(self.out, self._authentic, len(committee.tribe))
-        self.book = ProposalBook(self.evidence)
         self.votes = {kind: VoteTally(committee, self.verifier, partial(domain.vote, kind)) for kind in VOTE_KINDS}
+        self.evidence = Evidence(self.out, self._authentic, self.votes)
+        self.book = ProposalBook(self.evidence)
         self.commit_votes = VoteTally(committee, self.verifier, domain.commit)
         self.timeouts = TimeoutTally(committee)
         self.proposer: Proposer | None = None

@@ -5,13 +5,13 @@ replica makes in one view. Both signatures are verified before anybody is accuse
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from nodes.messages import CommitVote, FallbackProposal, NodeId, NormalProposal, OptimisticProposal, Vote
+from nodes.messages import CommitVote, FallbackProposal, NodeId, NormalProposal, OptimisticProposal, Vote, VoteKind
 from nodes.moonshot.outbox import Outbox
-from nodes.moonshot.window import ByView
+from nodes.moonshot.tallies import VoteTally
 
 Proposal = OptimisticProposal | NormalProposal | FallbackProposal
 Signed = Proposal | Vote | CommitVote
@@ -20,50 +20,37 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Evidence:
-    """Remembers the first vote of each kind, voter and view, and reports conflicts as `accuse` events."""
+    """Compares votes with the first ones of each kind, voter and view, and reports conflicts as `accuse` events."""
 
-    def __init__(self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool], voters: int) -> None:
+    __slots__ = ("_accused", "_authentic", "_firsts", "_out")
+
+    def __init__(
+        self, out: Outbox, authentic: Callable[[Vote | CommitVote], bool], firsts: Mapping[VoteKind, VoteTally]
+    ) -> None:
         self._out = out
         self._authentic = authentic
-        self._voters = voters
-        self._votes: ByView[dict[str, list[Vote | CommitVote | None]]] = ByView()  # view -> kind -> by voter's place
+        self._firsts = firsts
         self._accused: set[tuple[int, NodeId, str]] = set()
 
-    def vote(self, place: int, vote: Vote | CommitVote, kind: str) -> None:
-        """Compare a vote, verified or not, with what its voter (at `place` of the tribe) said before in this view.
-
-        `kind` is the VoteKind, or "commit".
-        """
-        said = self._votes.get(vote.view)
-        if said is None:
-            said = self._votes[vote.view] = {}
-        firsts = said.get(kind)
-        if firsts is None:
-            firsts = said[kind] = [None] * self._voters
-        first = firsts[place]
-        if first is None:
-            firsts[place] = vote
-        elif first.block == vote.block:
+    def again(self, place: int, vote: Vote | CommitVote, tally: VoteTally, kind: str) -> None:
+        """A vote, verified or not, that is not the first of its voter (at `place`) in this view and kind."""
+        first = tally.first(vote.view, place)
+        if first is None or first.block == vote.block:
             return
-        elif not self._authentic(first):
-            firsts[place] = vote
+        if not self._authentic(first):
+            tally.replace_first(place, vote)
         else:
             self._conflict(vote.voter, f"double-vote-{kind}", first, vote)
-        if kind != "commit" and len(said) > 1:
-            self._compare(place, kind, said)
 
-    def _compare(self, place: int, kind: str, said: dict[str, list[Vote | CommitVote | None]]) -> None:
-        """A normal vote against the fallback and the optimistic vote of the same view."""
-        normals = said.get("normal")
-        normal = normals[place] if normals else None
+    def compare(self, place: int, view: int, kind: VoteKind) -> None:
+        """A vote of this kind has become a first one: normal ones against the fallback and the optimistic one."""
+        normal = self._firsts["normal"].first(view, place)
         if normal is None:
             return
-        others = said.get("fallback")
-        other = others[place] if others and kind != "optimistic" else None
+        other = self._firsts["fallback"].first(view, place) if kind != "optimistic" else None
         if other is not None:
             self._conflict(normal.voter, "normal-and-fallback-vote", normal, other)
-        others = said.get("optimistic")
-        other = others[place] if others else None
+        other = self._firsts["optimistic"].first(view, place)
         if other is not None and other.block != normal.block:
             self._conflict(normal.voter, "optimistic-normal-mismatch", other, normal)
 
@@ -77,7 +64,6 @@ class Evidence:
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
-        self._votes.prune(below)
         if self._accused:
             self._accused = {entry for entry in self._accused if entry[0] >= below}
 

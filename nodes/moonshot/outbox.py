@@ -20,6 +20,8 @@ class Outbox:
     A multicast excludes its sender, so an own vote, timeout or proposal is put into `own` and handled in the same step.
     """
 
+    __slots__ = ("_unsaved", "effects", "now", "own")
+
     def __init__(self) -> None:
         self.now = 0
         self.own: deque[Message] = deque()

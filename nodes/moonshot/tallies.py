@@ -6,20 +6,36 @@ from collections.abc import Callable
 
 from nodes.committee import Committee
 from nodes.crypto import Verifier, assemble, bitmap_of
-from nodes.messages import NodeId, Timeout, TimeoutCertificate
+from nodes.messages import CommitVote, NodeId, Timeout, TimeoutCertificate, Vote
 from nodes.moonshot.window import ByView
 
 CHOICES = 2  # blocks that one voter may name per view and kind before it is ignored; two are evidence enough
 
 
 class Ballots:
-    """The signatures for one block by voter, and which of them have been verified."""
+    """The signatures for one block by voter: those that have been verified, and those that have not."""
 
-    __slots__ = ("signatures", "valid")
+    __slots__ = ("pending", "verified")
 
     def __init__(self) -> None:
-        self.signatures: dict[NodeId, bytes] = {}
-        self.valid: set[NodeId] = set()
+        self.pending: dict[NodeId, bytes] = {}
+        self.verified: dict[NodeId, bytes] = {}
+
+
+class Poll:
+    """Votes of one kind in one view: the first of each voter (evidence against it), and those that count.
+
+    As long as every vote that counts is the first of its voter, came from it, and names one `block`, `order` says whose
+    they are, and that is all. Whatever else happens turns it into `blocks`.
+    """
+
+    __slots__ = ("block", "blocks", "firsts", "order")
+
+    def __init__(self, voters: int) -> None:
+        self.firsts: list[Vote | CommitVote | None] = [None] * voters  # by place in the tribe
+        self.block = b""
+        self.order: list[int] = []  # places, by arrival
+        self.blocks: dict[bytes, Ballots] = {}
 
 
 class VoteTally:
@@ -29,14 +45,44 @@ class VoteTally:
     nothing. A bad one is evicted then, named in `evicted`, and its place is free for the voter's next.
     """
 
+    __slots__ = ("_keys", "_quorum", "_statement", "_tribe", "_verifier", "_views", "evicted")
+
     def __init__(self, committee: Committee, verifier: Verifier, statement: Callable[[int, bytes], bytes]) -> None:
         self._tribe = committee.tribe
         self._keys = committee.keys
         self._quorum = committee.quorum
         self._verifier = verifier
         self._statement = statement
-        self._views: ByView[dict[bytes, Ballots]] = ByView()
+        self._views: ByView[Poll] = ByView()
         self.evicted: list[NodeId] = []  # voters of bad signatures since the caller last cleared it
+
+    def first(self, view: int, place: int) -> Vote | CommitVote | None:
+        """The first vote of the voter at `place` in this view, verified or not."""
+        poll = self._views.get(view)
+        return poll.firsts[place] if poll is not None else None
+
+    def replace_first(self, place: int, vote: Vote | CommitVote) -> None:
+        """The first vote of this voter was not its own: `vote` takes its place."""
+        self._views[vote.view].firsts[place] = vote
+
+    def meet(self, place: int, vote: Vote | CommitVote, direct: bool, needed: bool) -> bool | None:
+        """Note the first vote of a voter and, if it is `needed`, count it; as `add`. None: not its voter's first."""
+        poll = self._views.get(vote.view)
+        if poll is None:
+            poll = self._views[vote.view] = Poll(len(self._tribe))
+        if poll.firsts[place] is not None:
+            self._spread(poll)
+            return None
+        poll.firsts[place] = vote
+        if not needed:
+            return False
+        order = poll.order
+        if not direct or poll.blocks or (order and poll.block != vote.block):
+            return self.add(vote.view, vote.block, vote.voter, vote.signature, direct)
+        if not order:
+            poll.block = vote.block
+        order.append(place)
+        return len(order) >= self._quorum
 
     def add(self, view: int, block: bytes, voter: NodeId, signature: bytes, direct: bool) -> bool:
         """Count a vote; True if that may have completed a quorum. `direct`: it came over the voter's own link.
@@ -44,42 +90,63 @@ class VoteTally:
         A relayed vote, or one that disputes a place already taken, is verified at once, so that nobody can occupy
         another voter's place with rubbish.
         """
-        blocks = self._views.get(view)
-        if blocks is None:
-            blocks = self._views[view] = {}
+        poll = self._views.get(view)
+        if poll is None:
+            poll = self._views[view] = Poll(len(self._tribe))
+        blocks = self._spread(poll)
         ballots = blocks.get(block)
         if ballots is None:
-            if blocks and sum(voter in other.signatures for other in blocks.values()) >= CHOICES:
+            if sum(voter in other.pending or voter in other.verified for other in blocks.values()) >= CHOICES:
                 return False
             ballots = Ballots()
-        signatures = ballots.signatures
-        if not direct or voter in signatures:
-            if voter in signatures and (voter in ballots.valid or signatures[voter] == signature):
-                return False
-            if not self._verifier.verify(self._keys[voter], self._statement(view, block), signature):
-                self.evicted.append(voter)
-                return False
-            ballots.valid.add(voter)
-        signatures[voter] = signature
-        if len(signatures) == 1:
-            blocks[block] = ballots
-        return len(signatures) >= self._quorum
+        pending, verified = ballots.pending, ballots.verified
+        if voter in verified:
+            return False
+        if direct and voter not in pending:
+            pending[voter] = signature
+        elif pending.get(voter) == signature:
+            return False
+        elif self._verifier.verify(self._keys[voter], self._statement(view, block), signature):
+            pending.pop(voter, None)
+            verified[voter] = signature
+        else:
+            self.evicted.append(voter)
+            return False
+        blocks[block] = ballots
+        return len(pending) + len(verified) >= self._quorum
+
+    def _spread(self, poll: Poll) -> dict[bytes, Ballots]:
+        """The poll's `blocks`, with everything that counts in them."""
+        if poll.order:
+            ballots = poll.blocks[poll.block] = Ballots()
+            for place in poll.order:
+                vote = poll.firsts[place]
+                assert vote is not None  # `order` names places of first votes
+                ballots.pending[vote.voter] = vote.signature
+            poll.order = []
+        return poll.blocks
 
     def quorum(self, view: int, block: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
         """(bitmap, signatures) of Q verified votes, or None."""
-        ballots = self._views.get(view, {}).get(block)
-        if ballots is None or len(ballots.signatures) < self._quorum:
+        poll = self._views.get(view)
+        ballots = self._spread(poll).get(block) if poll is not None else None
+        if ballots is None or len(ballots.pending) + len(ballots.verified) < self._quorum:
             return None
-        signatures, valid, keys, verify = ballots.signatures, ballots.valid, self._keys, self._verifier.verify
-        statement = self._statement(view, block)
-        bad = [v for v, signed in signatures.items() if v not in valid and not verify(keys[v], statement, signed)]
+        pending, keys, verify, statement = (
+            ballots.pending,
+            self._keys,
+            self._verifier.verify,
+            self._statement(view, block),
+        )
+        bad = [voter for voter, signature in pending.items() if not verify(keys[voter], statement, signature)]
         for voter in bad:
-            del signatures[voter]
+            del pending[voter]
         self.evicted += bad
-        valid.update(signatures)
-        if len(signatures) < self._quorum:
+        ballots.verified = {**ballots.verified, **pending} if ballots.verified else pending
+        ballots.pending = {}
+        if len(ballots.verified) < self._quorum:
             return None
-        return assemble(self._tribe, signatures, self._quorum)
+        return assemble(self._tribe, ballots.verified, self._quorum)
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""

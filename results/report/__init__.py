@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from results.report.frontier import write_frontier
 from results.report.page import render
 from results.store import Run
 
-__all__ = ["write_report"]
+__all__ = ["write_frontier", "write_report"]
 
 
 def write_report(run: Run) -> Path:

@@ -15,7 +15,8 @@ BEHAVIOUR_COLOUR = "#CC79A7"
 _BIN_S = 0.5
 
 
-def _figure(y: str, x: str = "seconds from the start of the run") -> go.Figure:
+def blank(y: str, x: str = "seconds from the start of the run") -> go.Figure:
+    """A figure in the reports' style, without data; `x` and `y` name the axes."""
     figure = go.Figure()
     figure.update_layout(
         template="plotly_white",
@@ -64,7 +65,7 @@ def shade(figure: go.Figure, windows: pd.DataFrame) -> None:
 
 def timeline(run: Run) -> go.Figure:
     """Finalised height per node over time, faults shaded, restarts marked, Byzantine nodes dotted."""
-    figure = _figure("finalised height")
+    figure = blank("finalised height")
     heights = frames.heights(run)
     byzantine = set(run.info.byzantine)
     order = [*run.info.tribe, *run.info.gateways]
@@ -107,7 +108,7 @@ def timeline(run: Run) -> go.Figure:
 
 def latency(run: Run) -> go.Figure:
     """Distribution of latency per finality phase: share of transactions within x ms of acceptance."""
-    figure = _figure("share of transactions", "ms from acceptance at the gateway")
+    figure = blank("share of transactions", "ms from acceptance at the gateway")
     table = frames.phases(run)
     for index, phase in enumerate(frames.PHASES):
         values = np.sort(table.loc[table["phase"] == phase, "latency_ms"].to_numpy(dtype=float))
@@ -130,7 +131,7 @@ def latency(run: Run) -> go.Figure:
 
 def throughput(run: Run) -> go.Figure:
     """Client operations completed a second, by outcome, with faults shaded."""
-    figure = _figure("operations a second")
+    figure = blank("operations a second")
     table = frames.operations(run)
     end = max(run.info.end / frames.SECOND, float(table["seconds"].max()) if len(table) else 0.0, 1.0)
     edges = np.arange(0, end + _BIN_S, _BIN_S)

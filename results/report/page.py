@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -18,6 +19,8 @@ from results.verdict import Status, Verdict
 
 _MAX_WITNESS_CHARS = 20_000
 _MAX_ANOMALIES = 30
+_MAX_SEQUENCE_BYTES = 4_000_000
+SEQUENCE = "sequence.svg"
 _MAX_VALUE_CHARS = 240
 _PARAMETERS_SHOWN = ("delta_ms", "variant", "inclusion_timeout_ms", "equivocation", "family_size", "max_batch_delay_ms")
 
@@ -27,7 +30,7 @@ def render(run: Run) -> str:
     info = run.info
     mood, word = _outcome(run)
     every = [(verdict, anomaly) for verdict in run.verdicts for anomaly in verdict.anomalies]
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_asset("page.html"))
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(asset("page.html"))
     return template.render(
         info=info,
         mood=mood,
@@ -46,20 +49,30 @@ def render(run: Run) -> str:
             for verdict, anomaly in every[:_MAX_ANOMALIES]
         ],
         hidden=max(0, len(every) - _MAX_ANOMALIES),
+        sequence=_sequence(run),
         receipts=_receipt_rows(run),
         charts=_charts(run),
         roster=_roster(run),
         parameters=", ".join(f"{k} = {info.parameters[k]}" for k in _PARAMETERS_SHOWN if k in info.parameters),
         command=_again(run),
         versions=", ".join(f"{k} {v}" for k, v in {**info.versions, **info.machine}.items()),
-        style=Markup(_asset("style.css")),
-        script=Markup(_asset("paint.js")),
+        style=Markup(asset("style.css")),
+        script=Markup(asset("paint.js")),
         plotly=Markup(get_plotlyjs()),
     )
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of this package."""
     return files("results.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _sequence(run: Run) -> str:
+    """The sequence chart that `moonquake shrink` left, as an address ("": there is none). An image runs no script."""
+    path = run.directory / SEQUENCE
+    if not path.is_file() or path.stat().st_size > _MAX_SEQUENCE_BYTES:
+        return ""
+    return "data:image/svg+xml;base64," + b64encode(path.read_bytes()).decode()
 
 
 def _outcome(run: Run) -> tuple[str, str]:
@@ -89,7 +102,10 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _again(run: Run) -> str:
     info = run.info
-    return f"moonquake run {info.name} --backend {info.backend} --seed {info.seed}\nmoonquake check {run.directory}"
+    commands = [f"run {info.name} --backend {info.backend} --seed {info.seed}", f"check {run.directory}"]
+    if info.backend == "sim":
+        commands.append(f"replay {run.directory}")
+    return "\n".join(f"moonquake {command}" for command in commands)
 
 
 def _count(things: Sequence[Any], noun: str) -> str:
@@ -146,9 +162,14 @@ def _charts(run: Run) -> list[dict[str, Any]]:
         ("throughput", "Throughput", "Completed client operations a second, by outcome.", charts.throughput(run)),
     ]
     return [
-        {"name": name, "title": title, "note": note, "data": Markup(figure.to_json().replace("<", "\\u003c"))}
+        {"name": name, "title": title, "note": note, "data": embedded(figure)}
         for name, title, note, figure in described
     ]
+
+
+def embedded(figure: go.Figure) -> Markup:
+    """A figure as JSON that is safe inside a script element."""
+    return Markup(figure.to_json().replace("<", "\\u003c"))
 
 
 def _latency_note(run: Run) -> str:

@@ -15,6 +15,10 @@ REQUIRED: dict[str, dict[str, Any]] = {  # parameters without a default
     "latency": {"delay_ms": 30},
     "loss": {"probability": 0.2},
     "bandwidth": {"rate_kbit": 100},
+    "chaos": {"most_ms": 500, "loss": 0.1},
+    "clock-skew": {"skew_ms": 300},
+    "message-delay": {"high_ms": 100},
+    "slow-disk": {"sync_ms": 20},
 }
 
 

@@ -26,11 +26,15 @@ READS = {
     "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
     "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
     "finality-bounds": ("start", "gateway", "propose", "finalise"),
-    "liveness": ("start", "restart", "halt", "propose", "finalise"),
+    "liveness": ("start", "restart", "halt", "propose", "finalise", "execute", "state_certificate"),
     "conservation": ("start", "finalise", "available", "body", "execute"),
     "acknowledged": ("start", "finalise", "available", "body", "gateway"),
     "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
     "linearizable": ("start",),
+    "cadence": ("start", "propose", "finalise"),
+    "message-delays": ("start", "propose", "finalise", "batch", "available"),
+    "elle-list-append": ("start",),
+    "elle-rw-register": ("start",),
 }  # what a golden file of each checker holds
 
 

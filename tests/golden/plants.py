@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.golden import delays as delays
 from tests.golden import plants_consensus as plants_consensus
-from tests.golden import registers
+from tests.golden import registers, transactions
 from tests.golden.planting import OTHER as OTHER
 from tests.golden.planting import PLANTS as PLANTS
 from tests.golden.planting import READS as READS
@@ -214,6 +215,12 @@ def stopped_itself(world: World, story: Story) -> None:
     story.add(start, event="halt", reason="a certificate contradicts my root", time=500 * MS)
 
 
+@plant("liveness", "execution-stalled")
+def clan_falls_silent(world: World, story: Story) -> None:
+    story.drop("state_certificate")
+    bounds(story, liveness_deltas=0.1, retrieve_ms=10)  # bound: 310 ms; block 1 is executed 450 ms before the end
+
+
 # ---------------------------------------------------------------- conservation
 def _operation(story: Story, kind: str) -> Record:
     return next(op for op in story.history if op["type"] == kind)
@@ -381,3 +388,17 @@ _registers("unwritten-read", "bad-unwritten-read")
 _registers("stale-read", "bad-stale-read")
 _registers("impossible-read", "bad-two-readers-disagree")
 _registers("impossible-cas", "bad-cas-twice")
+
+
+# ---------------------------------------------------------------- elle-list-append, elle-rw-register
+def _transactions(checker: str, kind: str) -> None:
+    def alter(world: World, story: Story) -> None:
+        story.history = transactions.history(checker, f"bad-{kind}")
+
+    plant(checker, kind)(alter)
+
+
+for _checker, _kinds in transactions.KINDS.items():
+    for _name in _kinds:
+        if _name.removeprefix("bad-") in _kinds[_name]:  # named after the one kind that it shows
+            _transactions(_checker, _name.removeprefix("bad-"))

@@ -188,13 +188,13 @@ class TestCertificates:
         assert trace["signers"] == ["n0", "n1"] and trace["root"] == what[2].hex() and trace["clan"] == 0
         assert [bytes.fromhex(s) for s in trace["signatures"]] == list(notice.certificate.signatures)
         assert execution.certified == 1
-        assert execution.step(0, vote("n2", 1, what)) == []
+        assert list(execution.step(0, vote("n2", 1, what))) == []
 
     def test_an_observer_needs_m_votes(self):
         chain, execution = Chain(COMMITTEE, DOMAIN), core("g0", member=False)
         what = claim(feed(execution, chain))
-        assert execution.step(0, vote("n3", 1, what)) == []
-        assert execution.step(0, vote("n3", 1, what)) == []
+        assert list(execution.step(0, vote("n3", 1, what))) == []
+        assert list(execution.step(0, vote("n3", 1, what))) == []
         assert kinds(execution.step(0, vote("n1", 1, what)), StateCertified)
 
     def test_votes_may_come_before_the_block(self):
@@ -220,7 +220,7 @@ class TestCertificates:
         execution.step(0, vote("n1", 3, claims[2]))
         assert (execution.certified, verifier.calls) == (3, 1)
         for height in (1, 2, 3):
-            assert execution.step(0, vote("n2", height, claims[height - 1])) == []
+            assert list(execution.step(0, vote("n2", height, claims[height - 1]))) == []
         assert verifier.calls == 1
 
     def test_equivocator_counts_once_per_claim_and_blocks_nobody(self):
@@ -240,8 +240,8 @@ class TestCertificates:
         stranger = state_vote(DOMAIN, 0, 1, what, "x1")
         assert "not in clan" in emitted(execution.step(0, Receive("x1", stranger)), "reject")[0]["reason"]
         far = state_vote(DOMAIN, 0, VOTE_WINDOW + 2, what, "n1")
-        assert execution.step(0, Receive("n1", far)) == []
-        assert execution.step(0, Receive("n1", msgspec.structs.replace(far, clan=1))) == []
+        assert list(execution.step(0, Receive("n1", far))) == []
+        assert list(execution.step(0, Receive("n1", msgspec.structs.replace(far, clan=1)))) == []
 
     def test_a_received_certificate(self):
         chain, execution = Chain(COMMITTEE, DOMAIN), core("g0", member=False)
@@ -249,7 +249,7 @@ class TestCertificates:
         certificate = state_certificate(COMMITTEE, DOMAIN, 0, 1, what, ["n1", "n2"])
         out = execution.step(0, Receive("n1", certificate))
         assert kinds(out, StateCertified) == [StateCertified(certificate)] and execution.certified == 1
-        assert execution.step(0, Receive("n2", certificate)) == []
+        assert list(execution.step(0, Receive("n2", certificate))) == []
 
     @pytest.mark.parametrize(
         ("change", "reason"),
@@ -282,8 +282,8 @@ class TestCertificates:
         assert reason == f"clan 0 certified root {'66' * 32} (own: {what[2].hex()}) at height 1"
         assert execution.halted and execution.certified == 0
         assert feed(execution, chain) == [] and execution.executed == 1
-        assert execution.step(0, vote("n1", 1, what)) == []
-        assert execution.step(0, Expire("execution:0:retry")) == []
+        assert list(execution.step(0, vote("n1", 1, what))) == []
+        assert list(execution.step(0, Expire("execution:0:retry"))) == []
         assert execution.step(0, Receive("n1", StateRequest(0, 1)))
 
     def test_contradiction_about_the_block_alone_is_told_as_such(self):
@@ -307,7 +307,7 @@ class TestCertificates:
         claims = [claim(feed(execution, chain)) for _ in range(3)]
         execution.step(0, vote("n1", 3, claims[2]))
         true = state_certificate(COMMITTEE, DOMAIN, 0, 1, claims[0], ["n1", "n2"])
-        assert execution.step(0, Receive("n2", true)) == []
+        assert list(execution.step(0, Receive("n2", true))) == []
         false = state_certificate(COMMITTEE, DOMAIN, 0, 1, (*claims[0][:2], b"f" * 32), ["n2", "n3"])
         assert kinds(execution.step(0, Receive("n2", false)), Contradiction)
 
@@ -352,8 +352,8 @@ class TestLossyLinks:
         execution.step(0, vote("n1", 1, what))
         [answer] = execution.step(0, Receive("g0", StateRequest(0, 1)))
         assert isinstance(answer, Send) and isinstance(answer.message, StateCertificate)
-        assert execution.step(0, Receive("g0", StateRequest(0, 2))) == []
-        assert execution.step(0, Receive("g0", StateRequest(1, 1))) == []
+        assert list(execution.step(0, Receive("g0", StateRequest(0, 2)))) == []
+        assert list(execution.step(0, Receive("g0", StateRequest(1, 1)))) == []
 
     def test_a_clan_certifies_over_links_that_lose_two_thirds(self):
         def delay(src, dst, message):

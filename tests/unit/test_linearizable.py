@@ -206,6 +206,12 @@ def test_sentence_of_the_search() -> None:
     assert anomaly.witness[-1]["could_hold"] == [1]
 
 
+def test_a_cas_to_itself_is_a_cas() -> None:
+    (anomaly,) = judged("0 write 1; 0 ok; 0 write 2; 0 ok; 1 cas [1,1]; 1 ok").anomalies
+    assert anomaly.kind == "impossible-cas" and "process 1 replaced 1 by 1" in anomaly.summary
+    assert anomaly.witness[-1]["value"] == [1, 1]
+
+
 def test_long_values_are_cut_and_long_histories_too() -> None:
     writes = "; ".join(f"0 write {n}; 0 ok" for n in range(100))
     (anomaly,) = judged(f'{writes}; 1 read null; 1 ok "{"x" * 999}"').anomalies

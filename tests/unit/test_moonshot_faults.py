@@ -215,7 +215,7 @@ def test_memory_stays_flat() -> None:
         return [
             *tallies,
             len(book._slots),
-            len(core.evidence._votes),  # type: ignore[attr-defined]
+            len(core.evidence._accused),  # type: ignore[attr-defined]
             len(core.proposer._own),  # type: ignore[attr-defined]
             len(core._sighted),  # type: ignore[attr-defined]
             len(core._verdicts),  # type: ignore[attr-defined]

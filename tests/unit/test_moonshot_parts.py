@@ -92,7 +92,7 @@ def test_a_voter_cannot_fill_the_memory() -> None:
     for tag in range(50):
         vote = FORGE.vote("normal", FORGE.block(FORGE.genesis, 1, "n1", tag=tag), "n0")
         votes.add(1, vote.block, "n0", vote.signature, direct=True)
-    assert len(votes._views[1]) == CHOICES
+    assert len(votes._views[1].blocks) == CHOICES
 
 
 def test_a_timeout_certificate_takes_the_highest_lock() -> None:

@@ -10,6 +10,7 @@ from harness.backends.port import ClusterSpec
 from harness.backends.sim.cluster import CAPABILITIES, SimCluster
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.loop import VirtualLoop
+from harness.backends.sim.tape import Tape
 from harness.backends.sim.window import WindowScheduler
 
 WINDOWS_ABOVE = 31  # nodes; measured: below, the arrays cost more than the heap
@@ -25,8 +26,10 @@ class SimBackend:
     capabilities = CAPABILITIES
     scheme = "ideal"
 
-    def __init__(self, scheduler: str = "auto") -> None:
+    def __init__(self, scheduler: str = "auto", tape: Tape | None = None) -> None:
+        """`tape` records what travels in the clusters that are brought up."""
         self._scheduler = scheduler
+        self._tape = tape
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """A loop on a virtual clock that stands at zero."""
@@ -45,5 +48,7 @@ class SimBackend:
         if large:
             loop.kernel.scheduler = WindowScheduler()
         cluster = SimCluster(spec, loop.kernel)
+        if self._tape is not None:
+            self._tape.attach(cluster)
         cluster.bring_up()
         yield cluster

@@ -41,6 +41,9 @@ from nodes.supra import SupraNode
 CAPABILITIES = frozenset(Capability) - {Capability.STREAM}
 BOOT_NS = 1_000_000  # a restarted process answers after that
 PROBE_S = 30.0
+UNTRACED = frozenset(
+    {"vote", "certify", "lock", "enter", "state_vote", "state_certificate", "execute", "availability_vote", "available"}
+)  # left out of a lean trace
 
 
 class SimCluster:
@@ -71,20 +74,24 @@ class SimCluster:
             physics.egress_mbit,
         )  # fmt: skip
         self.nodes: dict[NodeId, SimNode] = {}
+        skipped = UNTRACED if physics.trace == "lean" else frozenset()
         for index, node in enumerate(spec.nodes):
             disk = Disk(int(physics.sync_ms * 1e6))
             own = salt(spec.seed, "node", node.id)
-            built = SimNode(index, node.id, own, kernel, self.links, disk, partial(self._core, node))
+            built = SimNode(index, node.id, own, kernel, self.links, disk, partial(self._core, node), skipped)
             self.links.inlets[index].node = self.nodes[node.id] = built
+        self._lanes = physics.votes == "lanes"
 
     def _core(self, node: NodeSpec) -> Node:
         """The core of a new incarnation, corrupted if the node is."""
-        signer = IdealSigner(bytes.fromhex(node.secret_key))
-        core: Node = SupraNode(node.id, self.spec.config, signer, self.verifier)
+
+        def build() -> Node:
+            return SupraNode(node.id, self.spec.config, IdealSigner(bytes.fromhex(node.secret_key)), self.verifier)
+
         if node.byzantine is None:
-            return core
+            return build()
         channel = self._board.channel(node.id)
-        return corrupt(core, self.committee, self.domain, node.byzantine, channel, IdealSigner)
+        return corrupt(build(), self.committee, self.domain, node.byzantine, channel, IdealSigner, build)
 
     @property
     def verifier(self) -> Verifier:
@@ -97,6 +104,8 @@ class SimCluster:
     # ------------------------------------------------------------ life
     def bring_up(self) -> None:
         """Start every node, at time zero."""
+        if self._lanes:
+            self.links.open_lanes(self.committee, self.domain, self.verifier)
         for node in self.nodes.values():
             node.start()
         for node in self.nodes.values():

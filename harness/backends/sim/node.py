@@ -95,6 +95,7 @@ class SimNode:
         network: Outbound,
         disk: Disk,
         build: Callable[[], Node],
+        untraced: frozenset[str] = frozenset(),
     ) -> None:
         self.index = index
         self.name = name
@@ -112,6 +113,7 @@ class SimNode:
         self._salt = salt
         self._network = network
         self._build = build
+        self._untraced = untraced
         self._timers: dict[str, int] = {}
         self._waiting: list[Event | tuple[str, tuple[int, int]]] = []  # arrivals and timers while the node was frozen
         self._requests: dict[int, asyncio.Future[Any]] = {}
@@ -301,9 +303,12 @@ class SimNode:
         self.trace.append((self.kernel.now, self.incarnation, event, fields))
 
     def _traced(self, effect: Emit) -> Traced | None:
-        """The effect as a trace record; None for a rejection, which is counted and perhaps traced there."""
+        """The effect as a trace record; None for one that is not kept, and for a rejection, which is counted (and
+        perhaps traced) elsewhere."""
         if effect.event == "reject":
             self.rejects.trace(effect.fields)
+            return None
+        if effect.event in self._untraced:
             return None
         return (self.kernel.now, self.incarnation, effect.event, effect.fields)
 

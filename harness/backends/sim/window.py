@@ -92,9 +92,12 @@ class WindowScheduler:
         self._open: _Open | None = None
         self._rays: dict[int, tuple[Fan, list[Ray]]] = {}
 
-    def put(self, time: int, tie: int, call: Call, first: Any, second: Any) -> None:
+    def put(self, time: int, tie: int, call: Call, first: Any, second: Any, sequence: int = 0) -> None:
+        heappush(self._heap, (time, tie, sequence or self.reserve(), call, first, second))
+
+    def reserve(self) -> int:
         self._sequence += 1
-        heappush(self._heap, (time, tie, self._sequence, call, first, second))
+        return self._sequence
 
     def fan_out(self, now: int, fan: Fan, message: Any) -> None:
         known = self._rays.get(id(fan))
@@ -148,7 +151,7 @@ class WindowScheduler:
         The window is closed when it is empty; it stays open when the next event lies after `until`.
         """
         heap, times, calls, owners = self._heap, window.times, window.calls, window.owners
-        senders, what = window.senders, window.what
+        senders, what, ties = window.senders, window.what, window.ties
         size = len(times)
         while window.next < size and left > 0:
             at = window.next
@@ -156,14 +159,14 @@ class WindowScheduler:
             if heap and heap[0][0] <= time and not window.before(heap[0], time):
                 if heap[0][0] > until:
                     return left
-                kernel.now, _, _, call, first, second = heappop(heap)
+                kernel.now, kernel.tie, _, call, first, second = heappop(heap)
                 left -= 1
                 call(first, second)
             else:
                 if time > until:
                     return left
                 window.next = at + 1
-                kernel.now = time
+                kernel.now, kernel.tie = time, ties[at]
                 owner = owners[at]
                 left -= 1
                 calls[at](senders[owner], what[owner])
@@ -179,7 +182,7 @@ class WindowScheduler:
         while heap and heap[0][0] <= until and left > 0:
             if self._order and heap[0][0] >> SHIFT >= self._order[0]:
                 break
-            kernel.now, _, _, call, first, second = heappop(heap)
+            kernel.now, kernel.tie, _, call, first, second = heappop(heap)
             left -= 1
             call(first, second)
             if kernel.woken:

@@ -1,0 +1,390 @@
+"""Vote lanes: for scale runs, the votes of one statement are followed as arrival times, not as messages.
+
+A lane is all votes of one kind for one block (or root). A receiver wakes when its quorum is reached and is handed the
+certificate of the votes that have reached it by then, by the voter whose vote came last; until then its core is not
+stepped. Block certificates, which every node multicasts once, have lanes with a threshold of one.
+
+Receivers that are equally far from everybody (one region) share their arrival times, but for their own vote, which is
+theirs at once. Votes that come as single messages (links with faults, corrupted senders) are counted as well,
+once the referee has found them good, and reach the core too; a corrupted receiver gets every vote as a message. When an
+obstacle appears (a cut, a crash), what is on its way in lanes is turned into single messages (`explode`), and no lane
+takes a vote until it is gone.
+
+Exact in what is finalised, where and when, except that at equal times the certificate's signers may differ; tests hold
+it against single messages over random faulty runs. It cannot find bugs in vote handling, and is never used for that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Container, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.backends.sim.kernel import Kernel
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier, bitmap_of
+from nodes.messages import (
+    BlockCertificate,
+    CommitCertificate,
+    CommitVote,
+    Message,
+    NodeId,
+    StateCertificate,
+    StateVote,
+    Vote,
+)
+
+Key: TypeAlias = tuple[Any, ...]
+LANED = (Vote, CommitVote, StateVote, BlockCertificate)
+FORGET_NS = 20_000_000_000  # a lane is kept that long after its first vote
+NEVER = 2**62
+
+
+class Floor(Protocol):
+    """What lanes need of the network (links.Links)."""
+
+    names: tuple[NodeId, ...]
+    index: dict[NodeId, int]
+
+    def delay(self, sender: int, to: int) -> int: ...
+
+    def classes(self) -> Sequence[Sequence[int]]:
+        """Nodes by equal delays from every other node, a class each."""
+        ...
+
+    def tie(self, sender: int, to: int, at: int) -> int:
+        """Tie-break of the link's messages that arrive at `at`."""
+        ...
+
+    def ties(self, senders: Sequence[int], to: Sequence[int], at: int) -> NDArray[np.uint64]:
+        """The same for many links: senders by receivers."""
+        ...
+
+    def deliver(self, sender: int, to: int, message: Message) -> None:
+        """Hand a message to a node now, uncounted."""
+        ...
+
+    def single(self, at: int, sender: int, to: int, message: Message, sequence: int) -> None:
+        """Have one message arrive at `at` as an ordinary one that was sent with this sequence number."""
+        ...
+
+
+class Lane:
+    """One statement's votes. `arrivals[c]` are (time, voter) in class c, sorted; a voter has its own at `own`."""
+
+    def __init__(self, born: int, threshold: int, classes: int, members: Sequence[NodeId]) -> None:
+        self.born = born
+        self.threshold = threshold
+        self.members = members
+        self.votes: dict[int, Message] = {}  # voter -> its message
+        self.own: dict[int, int] = {}  # voter -> when it voted
+        self.audience: set[int] = set()
+        self.placed: dict[tuple[int, int], int] = {}  # (voter, class) that `arrivals` has had -> its place in order
+        self.arrivals: list[list[tuple[int, int]]] = [[] for _ in range(classes)]
+        self.due = [NEVER] * classes  # when the class is looked at next
+        self.extra = [0] * classes  # most single votes that a receiver of the class has
+        self.single: dict[int, dict[int, int]] = {}  # receiver -> voter -> when, for votes that came as messages
+        self.done: set[int] = set()  # receivers that have the certificate
+        self.certificates: dict[frozenset[int], Message] = {}
+
+    def before(self, place: int, receiver: int, time: int, since: int) -> list[int]:
+        """Voters whose votes the receiver had before `time`, in order of arrival; single ones and its own whenever."""
+        others = self.single.get(receiver, {})
+        arrivals = self.arrivals[place] if receiver in self.audience else ()
+        held = [v for t, v in arrivals if since <= t < time and v != receiver and v not in others]
+        own = [receiver] if self.own.get(receiver, -1) >= since else []
+        return [*own, *others, *held]
+
+    def at(self, place: int, receiver: int, time: int) -> list[int]:
+        """Voters whose votes reach the receiver's class at this very time."""
+        if receiver not in self.audience:
+            return []
+        others = self.single.get(receiver, {})
+        arrivals = self.arrivals[place]
+        first = bisect_left(arrivals, (time, -1))
+        last = bisect_left(arrivals, (time + 1, -1))
+        return [v for _, v in arrivals[first:last] if v != receiver and v not in others]
+
+
+class Lanes:
+    """All lanes of one run."""
+
+    def __init__(
+        self,
+        floor: Floor,
+        kernel: Kernel,
+        committee: Committee,
+        domain: Domain,
+        referee: Verifier,
+        exempt: Container[int] = (),
+    ) -> None:
+        """`exempt` receivers get every vote as a message and nothing from lanes."""
+        self._exempt = exempt
+        self._floor = floor
+        self._kernel = kernel
+        self._committee = committee
+        self._domain = domain
+        self._referee = referee
+        self._lanes: dict[Key, Lane] = {}
+        self._classes: list[tuple[int, ...]] = []
+        self._place: list[int] = []
+        self._opened = 0
+        self._since: dict[int, int] = {}  # receiver -> votes from before that time died with its process
+        self._era = 0  # how often the classes were worked out
+        self._delays: list[list[int]] = []  # by sender and class; -1: nobody else is in it
+        self.renew()
+
+    def renew(self) -> None:
+        """The delays changed: work out the classes again. Nothing may be on its way (`explode` first)."""
+        floor = self._floor
+        self._era += 1
+        for lane in self._lanes.values():
+            for place, members in enumerate(self._classes):
+                for receiver in members:
+                    if receiver not in lane.audience:
+                        continue
+                    since = self._since.get(receiver, 0)
+                    had = {v: time for time, v in lane.arrivals[place] if v != receiver and time >= since}
+                    lane.single[receiver] = had | lane.single.get(receiver, {})
+        self._classes = [tuple(c) for c in floor.classes()]
+        self._place = [0] * len(floor.names)
+        for place, members in enumerate(self._classes):
+            for member in members:
+                self._place[member] = place
+        self._delays = [
+            [next((floor.delay(sender, m) for m in members if m != sender), -1) for members in self._classes]
+            for sender in range(len(floor.names))
+        ]
+        for lane in self._lanes.values():
+            lane.arrivals = [[] for _ in self._classes]
+            lane.due = [NEVER] * len(self._classes)
+            lane.extra = [max((len(lane.single.get(m, ())) for m in c), default=0) for c in self._classes]
+
+    # ------------------------------------------------------------ votes in
+    def offer(self, sender: int, targets: Sequence[int], message: Any) -> None:
+        """A vote multicast over links with constant delays and no obstacle."""
+        now = self._kernel.now
+        lane = self._lane(message)
+        lane.audience.update(targets)
+        if sender not in lane.votes:
+            lane.votes[sender] = message
+            lane.own[sender] = now
+        if type(message) is BlockCertificate:
+            lane.done.add(sender)
+        places = {self._place[target] for target in targets}
+        for place in sorted(places):
+            if (sender, place) not in lane.placed and self._delays[sender][place] >= 0:
+                lane.placed[sender, place] = self._kernel.scheduler.reserve()
+                insort(lane.arrivals[place], (now + self._delays[sender][place], sender))
+                self._plan(lane, place)
+        self._look(lane, sender)
+
+    def cast(self, sender: int, message: Any) -> None:
+        """A vote multicast as single messages: its sender has it at once."""
+        if type(message) is not BlockCertificate and message.voter == self._floor.names[sender]:
+            lane = self._lane(message)
+            lane.votes.setdefault(sender, message)
+            lane.own.setdefault(sender, self._kernel.now)
+            self._look(lane, sender)
+
+    def arrived(self, sender: int, to: int, message: Any) -> None:
+        """A vote that reached a node as a message of its own: count it, if it is good and its sender's own."""
+        if type(message) is BlockCertificate:
+            return  # the core has it, and answers with its own multicast
+        voter = self._floor.index.get(message.voter)
+        if voter is None or not self._good(message):
+            return
+        lane = self._lane(message)
+        if message.voter not in lane.members:
+            return
+        lane.votes.setdefault(voter, message)
+        single = lane.single.setdefault(to, {})
+        single.setdefault(voter, self._kernel.now)
+        place = self._place[to]
+        if len(single) > lane.extra[place]:
+            lane.extra[place] = len(single)
+            self._plan(lane, place)
+        self._look(lane, to)
+
+    def _good(self, vote: Vote | CommitVote | StateVote) -> bool:
+        domain = self._domain
+        if isinstance(vote, Vote):
+            statement = domain.vote(vote.kind, vote.view, vote.block)
+        elif isinstance(vote, CommitVote):
+            statement = domain.commit(vote.view, vote.block)
+        else:
+            statement = domain.root(vote.clan, vote.height, vote.block, vote.previous_root, vote.root)
+        key = self._committee.keys.get(vote.voter)
+        return key is not None and self._referee.verify(key, statement, vote.signature)
+
+    # ------------------------------------------------------------ certificates out
+    def _plan(self, lane: Lane, place: int) -> None:
+        """Look at the class whenever somebody in it may reach its quorum: its own vote and those that came to it as
+        single messages may be in the count, so some arrivals before the threshold's matter as well."""
+        held, now = lane.arrivals[place], self._kernel.now
+        first = max(lane.threshold - 2 - lane.extra[place], 0)
+        for time, _ in held[first : lane.threshold]:
+            if time >= now:
+                if time < lane.due[place]:
+                    lane.due[place] = time
+                    self._kernel.at(time, 0, self._wake, lane, (self._era, place))
+                return
+
+    def _wake(self, lane: Lane, which: tuple[int, int]) -> None:
+        """The time at which the class's quorum is reached, before any message of that time: find each receiver's."""
+        now, (era, place) = self._kernel.now, which
+        if era != self._era or lane.due[place] > now:
+            return
+        lane.due[place] = NEVER
+        waiting = [m for m in self._classes[place] if m not in lane.done and m in lane.audience]
+        self._cross(lane, place, waiting)
+        first = max(lane.threshold - 2 - lane.extra[place], 0)
+        for time, _ in lane.arrivals[place][first : lane.threshold]:
+            if time > now:
+                lane.due[place] = time
+                self._kernel.at(time, 0, self._wake, lane, (self._era, place))
+                return
+
+    def _cross(self, lane: Lane, place: int, receivers: Sequence[int]) -> None:
+        """Put each receiver's crossing at the tie-break of the vote that completes its quorum, if one does so now."""
+        now = self._kernel.now
+        first = bisect_left(lane.arrivals[place], (now, -1))
+        last = bisect_left(lane.arrivals[place], (now + 1, -1))
+        arriving = [voter for _, voter in lane.arrivals[place][first:last]]
+        if not arriving or not receivers:
+            return
+        ties = np.sort(self._floor.ties(arriving, receivers, now).astype(np.int64), axis=0)
+        for column, receiver in enumerate(receivers):
+            missing = lane.threshold - self._had(lane, place, receiver, first)
+            fresh = ties[:, column]
+            if receiver in arriving or lane.single.get(receiver):  # its own has another time; single ones count once
+                those = lane.at(place, receiver, now)
+                fresh = np.sort(self._floor.ties(those, [receiver], now).astype(np.int64), axis=0)[:, 0]
+            if 1 <= missing <= len(fresh):
+                self._kernel.at(now, int(fresh[missing - 1]), self._complete, lane, receiver)
+
+    def _had(self, lane: Lane, place: int, receiver: int, first: int) -> int:
+        """How many votes the receiver has from before this instant; `first` of its class's arrivals are older."""
+        since = self._since.get(receiver, 0)
+        if since or lane.single.get(receiver):
+            return len(lane.before(place, receiver, self._kernel.now, since))
+        own = receiver in lane.own
+        older = own and (receiver, place) in lane.placed and self._older(lane, place, receiver, first)
+        return first + own - older
+
+    def _older(self, lane: Lane, place: int, receiver: int, first: int) -> bool:
+        """Is the entry that the receiver's own vote has in its class one of the older ones?"""
+        return lane.own[receiver] + self._delays[receiver][place] < self._kernel.now
+
+    def _complete(self, lane: Lane, receiver: int) -> None:
+        self._look(lane, receiver)
+
+    def _look(self, lane: Lane, receiver: int) -> None:
+        """Hand the receiver its certificate if its quorum is there, at this point of this instant."""
+        if receiver in lane.done or receiver in self._exempt:
+            return
+        now, tie, place = self._kernel.now, self._kernel.tie, self._place[receiver]
+        voters = lane.before(place, receiver, now, self._since.get(receiver, 0))
+        here = lane.at(place, receiver, now)
+        if len(voters) + len(here) < lane.threshold:
+            return
+        arrived = [voter for voter in here if self._floor.tie(voter, receiver, now) <= tie]
+        if len(voters) + len(arrived) < lane.threshold:
+            self._cross(lane, place, [receiver])  # this vote may have made an earlier one the last that is needed
+            return
+        lane.done.add(receiver)
+        voters = (voters + sorted(arrived))[: lane.threshold]
+        sender = next((voter for voter in reversed(voters) if voter != receiver), receiver)
+        self._kernel.at(now, tie, self._hand_over, (sender, receiver), self._certificate(lane, frozenset(voters)))
+
+    def _hand_over(self, link: tuple[int, int], certificate: Message) -> None:
+        self._floor.deliver(*link, certificate)
+
+    # ------------------------------------------------------------ obstacles
+    def explode(self) -> None:
+        """Turn what is on its way into single messages; from here on receivers' tallies are their own again."""
+        now = self._kernel.now
+        for lane in self._lanes.values():
+            for place, members in enumerate(self._classes):
+                held = lane.arrivals[place]
+                coming = [(time, voter) for time, voter in held if time > now]
+                lane.arrivals[place] = held[: len(held) - len(coming)]
+                lane.due[place] = NEVER
+                for time, voter in coming:
+                    for receiver in members:
+                        if receiver != voter and receiver in lane.audience:
+                            order = lane.placed[voter, place]
+                            self._floor.single(time, voter, receiver, lane.votes[voter], order)
+
+    def forget(self, receiver: int) -> None:
+        """A process ended: what it had counted is gone."""
+        self._since[receiver] = self._kernel.now + 1
+        for lane in self._lanes.values():
+            lane.done.discard(receiver)
+            lane.single.pop(receiver, None)
+
+    def prune(self) -> None:
+        """Forget lanes that nobody needs any more."""
+        old = self._kernel.now - FORGET_NS
+        for key in [key for key, lane in self._lanes.items() if lane.born < old]:
+            del self._lanes[key]
+
+    # ------------------------------------------------------------ lanes
+    def _lane(self, message: Any) -> Lane:
+        key = _key(message)
+        lane = self._lanes.get(key)
+        if lane is None:
+            members: Sequence[NodeId] = self._committee.tribe
+            threshold = self._committee.quorum
+            if type(message) is BlockCertificate:
+                threshold = 1
+            elif type(message) is StateVote:
+                members, threshold = self._committee.clans[message.clan], self._committee.majority(message.clan)
+            lane = self._lanes[key] = Lane(self._kernel.now, threshold, len(self._classes), members)
+            self._opened += 1
+            if self._opened % 64 == 0:
+                self.prune()
+        return lane
+
+    def _certificate(self, lane: Lane, voters: frozenset[int]) -> Message:
+        """What these votes prove: one object for all receivers with the same signers."""
+        held = lane.certificates.get(voters)
+        if held is not None:
+            return held
+        vote: Any = lane.votes[min(voters)]
+        if type(vote) is BlockCertificate:
+            held = vote
+        else:
+            index, domain = self._floor.index, self._domain
+            signers = [member for member in lane.members if index[member] in voters]
+            signatures = tuple(_signature(lane.votes[index[member]]) for member in signers)
+            bitmap = bitmap_of(lane.members, signers)
+            if type(vote) is Vote:
+                held = BlockCertificate(domain.epoch, vote.kind, vote.view, vote.block, bitmap, signatures)
+            elif type(vote) is CommitVote:
+                held = CommitCertificate(domain.epoch, vote.view, vote.block, bitmap, signatures)
+            else:
+                held = StateCertificate(
+                    domain.epoch, domain.cycle, vote.clan, vote.height, vote.block, vote.previous_root, vote.root,
+                    bitmap, signatures,
+                )  # fmt: skip
+        lane.certificates[voters] = held
+        return held
+
+
+def _signature(vote: Any) -> bytes:
+    signature: bytes = vote.signature
+    return signature
+
+
+def _key(message: Any) -> Key:
+    if isinstance(message, Vote):
+        return ("vote", message.kind, message.view, message.block)
+    if isinstance(message, CommitVote):
+        return ("commit", message.view, message.block)
+    if isinstance(message, StateVote):
+        return ("state", message.clan, message.height, message.block, message.previous_root, message.root)
+    return ("certificate", message.kind, message.view, message.block)

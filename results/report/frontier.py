@@ -1,0 +1,70 @@
+"""`frontier.html`: how many faulty nodes it takes, as one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from results.report.charts import PALETTE, blank
+from results.report.page import asset, embedded
+
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
+_OUTCOMES = {0: ("pass", "AS EXPECTED"), 1: ("fail", "A SURPRISE"), 2: ("unknown", "INCONCLUSIVE")}
+_ANSWERS = {True: ("pass", "yes"), False: ("fail", "NO"), None: ("unknown", "unknown")}
+
+
+def render_frontier(found: dict[str, Any]) -> str:
+    """The page of a measured frontier (the JSON document of `moonquake frontier`)."""
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(asset("frontier.html"))
+    return template.render(
+        found=found,
+        outcome=_OUTCOMES[found["exit"]],
+        answers=_ANSWERS,
+        chart=embedded(rates(found)),
+        style=Markup(asset("style.css")),
+        script=Markup(asset("paint.js")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def write_frontier(directory: Path, found: dict[str, Any]) -> Path:
+    """Write frontier.html, and return its path. Raises OSError where nothing can be written."""
+    path = directory / "frontier.html"
+    path.write_text(render_frontier(found), encoding="utf-8")
+    return path
+
+
+def rates(found: dict[str, Any]) -> go.Figure:
+    """Rate of violations over faulty nodes, a line a size, with its interval and its claimed bound."""
+    figure = blank("share of runs violated", f"faulty nodes in the {found['counted']}")
+    for place, size in enumerate(found["sizes"]):
+        points = [p for p in found["points"] if p["n"] == size["n"] and p["violations"] + p["held"]]
+        shares = [p["violations"] / (p["violations"] + p["held"]) for p in points]
+        colour = PALETTE[place % len(PALETTE)]
+        figure.add_trace(
+            go.Scatter(
+                x=[p["b"] for p in points],
+                y=shares,
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [p["high"] - share for p, share in zip(points, shares, strict=True)],
+                    "arrayminus": [share - p["low"] for p, share in zip(points, shares, strict=True)],
+                    "thickness": 1.2,
+                },
+                mode="lines+markers",
+                line={"color": colour, "width": 2},
+                marker={"symbol": _SYMBOLS[place % len(_SYMBOLS)], "size": 9},
+                name=f"n = {size['n']}",
+                hovertemplate="%{y:.0%} with %{x} faulty<extra>n = " + str(size["n"]) + "</extra>",
+            )
+        )
+        figure.add_vline(x=size["claimed_bound"] + 0.5, line={"color": colour, "width": 1, "dash": "dot"})
+    figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05])
+    figure.update_xaxes(dtick=1)
+    return figure
