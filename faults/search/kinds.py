@@ -11,9 +11,13 @@ from typing import Any
 
 import msgspec
 
+from faults.messages import KINDS
 from faults.port import NodeId
+from faults.search.partitions import any_partition
 from faults.search.world import World
+from nodes.committee import clan_majority
 
+CONSENSUS = ("OPT", "NRM", "FBK", "VOTE", "QC", "CMT", "CQC", "TMO", "TC")
 Draw = Callable[[World], dict[str, Any] | None]
 
 
@@ -60,6 +64,67 @@ def _bandwidth(world: World) -> dict[str, Any]:
     """From a third of what a link carries while all is well (some 2.5 KB a message delay) to three times as much."""
     carried_kbit = 2.5 * 8 / (world.md_ms / 1000)
     return {"rate_kbit": round(carried_kbit * world.rng.uniform(0.3, 3.0)), "victims": _touched(world)}
+
+
+def _chaos(world: World) -> dict[str, Any]:
+    return {"most_ms": _share_of_md(world, 1.0, 6.0), "loss": world.rng.choice((0.0, 0.05, 0.2))}
+
+
+def _message_loss(world: World) -> dict[str, Any]:
+    return {"probability": round(world.rng.choice((0.1, 0.3, 0.7, 1.0)), 2), **_aim(world)}
+
+
+def _message_delay(world: World) -> dict[str, Any]:
+    low = _share_of_md(world, 0.2, 2.0)
+    return {"low_ms": low, "high_ms": low + _share_of_md(world, 0.1, 3.0), **_some_of(world), **_aim(world)}
+
+
+def _duplication(world: World) -> dict[str, Any]:
+    return {"high_ms": _share_of_md(world, 0.5, 6.0), **_some_of(world), **_aim(world)}
+
+
+def _reordering(world: World) -> dict[str, Any]:
+    return {"most_ms": _share_of_md(world, 0.5, 4.0), **_some_of(world), **_aim(world)}
+
+
+def _share_of_md(world: World, low: float, high: float) -> float:
+    return round(world.rng.uniform(low, high) * world.md_ms, 1)
+
+
+def _some_of(world: World) -> dict[str, Any]:
+    return {"probability": world.rng.choice((0.2, 0.5, 1.0))}
+
+
+def _aim(world: World) -> dict[str, Any]:
+    """Which messages: all, or some kinds; everywhere, or on the links of some nodes in one direction or both."""
+    aim: dict[str, Any] = {}
+    if world.chance(0.6):
+        aim["kinds"] = world.some(CONSENSUS if world.chance(0.7) else KINDS, 4)
+    if world.chance(0.7):
+        aim[world.rng.choice(("victims", "senders", "receivers"))] = world.victims()
+    return aim
+
+
+def _round_partition(world: World) -> dict[str, Any]:
+    views = world.rng.sample(world.views(), min(len(world.views()), world.rng.randint(1, 4)))
+    return {"rounds": [{"view": view, "groups": any_partition(world.rng, world.tribe)} for view in sorted(views)]}
+
+
+def _power_loss(world: World) -> dict[str, Any] | None:
+    return down(world, world.budget.crash)
+
+
+def _slow_disk(world: World) -> dict[str, Any]:
+    return {"sync_ms": _share_of_md(world, 0.1, 1.5), "victims": world.victims()}
+
+
+def _clock_skew(world: World) -> dict[str, Any]:
+    options: dict[str, Any] = {"victims": world.victims(), "skew_ms": _share_of_md(world, 0.5, 8.0)}
+    if world.chance(0.5):
+        options["skew_ms"] = -options["skew_ms"]
+    if world.chance(0.3):
+        options["drift_ppm"] = world.rng.choice((-50_000, -5_000, 5_000, 50_000))
+    return options
 
 
 def _pause(world: World) -> dict[str, Any]:
@@ -112,7 +177,14 @@ def _lying_executor(world: World) -> dict[str, Any]:
     return {"collude": world.chance(0.7)}
 
 
-def _colluding_clan_majority(world: World) -> dict[str, Any]:
+def _improviser(world: World) -> dict[str, Any]:
+    return {"pace_ms": _share_of_md(world, 0.1, 1.0), "hold": round(world.rng.uniform(0.0, 0.6), 2)}
+
+
+def _colluding_clan_majority(world: World) -> dict[str, Any] | None:
+    """Its keys must certify what does not exist: below a clan's majority that comes to nothing."""
+    if not any(len(set(clan) & set(world.byzantine)) >= clan_majority(len(clan)) for clan in world.clans):
+        return None
     return {"every_s": round(world.rng.uniform(0.05, 0.5), 3)}
 
 
@@ -126,6 +198,15 @@ FAULTS: dict[str, Kind] = {
         Kind("pause", _pause),
         Kind("crash", _crash, costs=True),
         Kind("disk-loss", _disk_loss, costs=True),
+        Kind("power-loss", _power_loss, costs=True),
+        Kind("slow-disk", _slow_disk),
+        Kind("clock-skew", _clock_skew),
+        Kind("chaos", _chaos),
+        Kind("message-loss", _message_loss),
+        Kind("message-delay", _message_delay),
+        Kind("duplication", _duplication),
+        Kind("reordering", _reordering),
+        Kind("round-partition", _round_partition),
     )
 }
 BEHAVIOURS: dict[str, Kind] = {
@@ -140,5 +221,7 @@ BEHAVIOURS: dict[str, Kind] = {
         Kind("equivocating-batch", _plain),
         Kind("lying-executor", _lying_executor),
         Kind("colluding-clan-majority", _colluding_clan_majority),
+        Kind("improviser", _improviser),
     )
 }
+SCHEDULED = ("byzzfuzz", "scripted", "twins")  # behaviours that need a schedule made for them, by another generator

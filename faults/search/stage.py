@@ -12,9 +12,8 @@ import msgspec
 
 from faults.port import NodeId
 from faults.search.swarm import milliseconds
-from faults.search.world import Budget
+from faults.search.world import READY_MS, Budget
 
-READY_MS = 500.0  # when a healthy cluster is found ready, and its load starts
 LEAD = 5  # views between that and the first scheduled one
 MD_MS = (10.0, 60.0)
 VIEWS_PER_LOAD = 60  # message delays in a load: most of them go to time-outs

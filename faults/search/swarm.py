@@ -198,7 +198,7 @@ def _adversary(values: dict[str, Any], world: World, regime: str) -> None:
     world.halves = random_partition(rng, everyone, 2) if world.chance(0.6) else None
     behaviours = []
     if world.byzantine:
-        for kind in _subset(list(BEHAVIOURS.values()), MOST_BEHAVIOURS, world) or [BEHAVIOURS["silent-leader"]]:
+        for kind in _subset(list(BEHAVIOURS.values()), MOST_BEHAVIOURS, world):
             options = kind.draw(world)
             if options is None:
                 continue
@@ -210,6 +210,7 @@ def _adversary(values: dict[str, Any], world: World, regime: str) -> None:
             if options:
                 behaviour["options"] = options
             behaviours.append(behaviour)
+        behaviours = behaviours or [{"use": "silent-leader"}]
     values["adversary"] = {"nodes": list(world.byzantine), "behaviour": behaviours}
 
 

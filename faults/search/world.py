@@ -14,6 +14,7 @@ from faults.port import NodeId
 from faults.search.partitions import random_partition
 from nodes.committee import clan_faults, clan_majority, tribe_faults
 
+READY_MS = 500.0  # when a healthy cluster is found ready, and its load starts
 T = TypeVar("T")
 Clans = Sequence[Sequence[NodeId]]
 
@@ -115,6 +116,11 @@ class World:
     def victims(self, most: int | None = None) -> list[NodeId]:
         """Honest tribe nodes whom a fault that costs nothing hits."""
         return self.some(self.honest, most)
+
+    def views(self) -> range:
+        """Views that the load passes through while all is well: the cluster has run for a while when it begins."""
+        first = round(READY_MS / self.md_ms) + 3
+        return range(first, first + max(1, round(self.load_ms / self.md_ms / 2)))
 
     def window(self) -> dict[str, Any]:
         """`from` and `until` inside the load; often from its start, sometimes to its end."""

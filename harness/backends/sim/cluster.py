@@ -169,25 +169,30 @@ class SimCluster:
         return self.links.unwatch(number)
 
     async def rtt_ms(self, link: Link) -> float | None:
-        """The round trip of an empty packet that is sent for this; None when it does not come back in time."""
-        back = (link[1], link[0])
-        return await self._timed(lambda arrived: self.links.probe(link, lambda: self.links.probe(back, arrived)))
+        """The round trip of an empty packet that is sent for this; None when it is lost or not back in time."""
+
+        def there_and_back(ended: Callable[[bool], None]) -> None:
+            back = (link[1], link[0])
+            self.links.probe(link, lambda arrived: self.links.probe(back, ended) if arrived else ended(False))
+
+        return await self._timed(there_and_back)
 
     async def transfer_ms(self, link: Link, size: int) -> float | None:
-        return await self._timed(lambda arrived: self.links.probe(link, arrived, size))
+        return await self._timed(lambda ended: self.links.probe(link, ended, size))
 
-    async def _timed(self, begin: Callable[[Callable[[], None]], None]) -> float | None:
-        """Milliseconds until what `begin` sets going calls back; None when it does not within PROBE_S."""
-        back = asyncio.get_running_loop().create_future()
+    async def _timed(self, begin: Callable[[Callable[[bool], None]], None]) -> float | None:
+        """Milliseconds until what `begin` sets going reports that it arrived; None when it is lost, or takes longer
+        than PROBE_S."""
+        back: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         start = self.kernel.now
 
-        def arrived() -> None:
+        def ended(arrived: bool) -> None:
             if not back.done():
-                back.set_result(None)
+                back.set_result(arrived)
 
-        begin(arrived)
+        begin(ended)
         await asyncio.wait([back], timeout=PROBE_S)
-        return (self.kernel.now - start) / 1e6 if back.done() else None
+        return (self.kernel.now - start) / 1e6 if back.done() and back.result() else None
 
     # ------------------------------------------------------------ processes
     async def kill(self, node: NodeId) -> None:

@@ -76,6 +76,9 @@ class Links:
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
         self._held: dict[tuple[int, int], deque[tuple[Message, int]]] = {}  # with their numbers, if they are watched
         self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
+        # What is on its way on links with an extra shape, by departure: a heal takes the shape off it too.
+        self._under_way: dict[tuple[int, int], dict[int, tuple[int, Message, int]]] = {}
+        self._departures = 0
         self._rules: dict[int, ActiveRule] = {}
         self._watches: dict[int, LinkWatch] = {}
         self._next_number = 1  # of rules and watches
@@ -147,7 +150,7 @@ class Links:
         if at < 0:
             return
         for extra in delays:  # copies travel with the original, so that they move no draw of the link's
-            self._put(sender, to, message, at + extra, number if self._watches else 0)
+            self._depart(sender, to, message, at + extra, number if self._watches else 0)
         for watch in self._watches.values():
             watch.sent((sender, to), message, number, at)
 
@@ -187,43 +190,61 @@ class Links:
         return at
 
     def _put(self, sender: int, to: int, message: Message, at: int, number: int = 0) -> None:
+        """Let it arrive at `at`. A corrupted sender's message must survive the wire; what does not is refused there."""
         tie = tie_break(self._ties[sender][to], at)
-        if number:
+        fault = self._suspects.fault(message) if sender in self._suspects else None
+        if fault is not None:
+            self._kernel.at(at, tie, self._refuse, (sender, to), fault)
+        elif number:
             self._kernel.at(at, tie, self._land, (sender, to, number), message)
-        elif sender in self._suspects:
-            self._kernel.at(at, tie, self._examine, (sender, to), message)
         else:
             self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
 
     def _land(self, key: tuple[int, int, int], message: Message) -> None:
         """A watched message arrives: as any other, and its number is known."""
         sender, to, self._landing = key
-        if sender in self._suspects:
-            self._examine((sender, to), message)
-        else:
-            self.inlets[to].arrive(sender, message)
+        self.inlets[to].arrive(sender, message)
         self._landing = 0
 
-    def _examine(self, link: tuple[int, int], message: Message) -> None:
-        """A corrupted sender's message passes the receiver's decoder first, as on a wire."""
-        fault = self._suspects.fault(message)
-        if fault is None:
-            self.inlets[link[1]].arrive(link[0], message)
-        else:
+    def _depart(self, sender: int, to: int, message: Message, at: int, number: int) -> None:
+        """As `_put`, for a message that an extra shape may hold up for long: it can be let go earlier."""
+        shaped = self._under_way.get((sender, to))
+        if shaped is None:
+            self._put(sender, to, message, at, number)
+            return
+        self._departures += 1
+        shaped[self._departures] = (at, message, number)
+        self._kernel.at(at, tie_break(self._ties[sender][to], at), self._due, (sender, to), self._departures)
+
+    def _due(self, link: tuple[int, int], departure: int) -> None:
+        """The moment of a message on a shaped link, unless it went on faster when the shape was taken off."""
+        found = self._under_way.get(link, {}).pop(departure, None)
+        if found is not None:
+            self._put(*link, found[1], self._kernel.now, found[2])
+
+    def _refuse(self, link: tuple[int, int], fault: str) -> None:
+        """What cannot be decoded gets to the node's door only, if that is open."""
+        if self._open(link):
             self._suspects.refuse(link[1], self.names[link[0]], fault)
 
-    def probe(self, link: Link, arrived: Callable[[], None], size: int = 0) -> None:
-        """Send a packet of `size` bytes over the link as it is now; `arrived` is called if it gets to the other end."""
+    def _open(self, link: tuple[int, int]) -> bool:
+        """Is the link free, and its receiver there?"""
+        inlet = self.inlets[link[1]]
+        return not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up
+
+    def probe(self, link: Link, ended: Callable[[bool], None], size: int = 0) -> None:
+        """Send a packet of `size` bytes over the link as it is now; `ended` is called when it gets to the other end, or
+        when it is lost (False)."""
         i, j = self.index[link[0]], self.index[link[1]]
         self._counts.sent[i][j] += 1
         at = self._arrival(i, j, size, self._counts.sent[i][j] + self._counts.laned(i, j))
-        if at >= 0:
-            self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), arrived)
+        if at < 0:
+            ended(False)
+        else:
+            self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), ended)
 
-    def _probed(self, link: tuple[int, int], arrived: Callable[[], None]) -> None:
-        inlet = self.inlets[link[1]]
-        if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
-            arrived()
+    def _probed(self, link: tuple[int, int], ended: Callable[[bool], None]) -> None:
+        ended(self._open(link))
 
     # ------------------------------------------------------------ obstacles
     def stopped(self, sender: int, to: int, message: Message) -> bool:
@@ -264,9 +285,9 @@ class Links:
         """Let what waited on a link go on, if nothing holds it any more: after a reconnection. What arrives until then,
         because it was on its way or is sent now, stands behind it."""
         link = (sender, to)
-        inlet = self.inlets[to]
-        if not self._held.get(link) or inlet.blocked[sender] or inlet.node is None or not inlet.node.up:
+        if not self._held.get(link) or not self._open(link):
             return
+        inlet = self.inlets[to]
         low, high = RECONNECT_NS
         self._reconnects[sender][to] += 1
         wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._reconnects[sender][to]))
@@ -280,10 +301,18 @@ class Links:
         if self._resuming.get(link) != at:
             return
         del self._resuming[link]
+<<<<<<< HEAD
         held = self._held.get(link)
         if held and not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
             message, self._landing = held.popleft()
             inlet.arrive(link[0], message)
+=======
+        inlet.resuming -= 1
+        if self._open(link):
+            for message, number in self._held.pop(link, ()):
+                self._landing = number
+                inlet.arrive(link[0], message)
+>>>>>>> search
             self._landing = 0
             self._resuming[link] = at
             now = self._kernel.now
@@ -313,18 +342,31 @@ class Links:
 
     # ------------------------------------------------------------ shapes and rules
     def reshape(self, link: Link, extra: Shape | None) -> None:
-        """Put `extra` on top of the base shape, or nothing."""
+        """Put `extra` on top of the base shape, or nothing: then queues and retransmissions are over, and what is still
+        on its way is there within the link's delay."""
         i, j = self.index[link[0]], self.index[link[1]]
         if self.lanes is not None:
             self.lanes.explode()
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else combined((base, extra))
+        before = self._delay[i][j]
         if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
             self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
+        if extra is None:
+            self._relieve(i, j, self._kernel.now + max(before, self._delay[i][j]))
+        else:
+            self._under_way.setdefault((i, j), {})
         if self.lanes is not None:
             self.lanes.renew()
         self._review()
+
+    def _relieve(self, sender: int, to: int, at: int) -> None:
+        """Nothing holds messages up on the link any more: what was to arrive after `at` arrives then, in order."""
+        for due, message, number in self._under_way.pop((sender, to), {}).values():
+            self._put(sender, to, message, min(due, at), number)
+        self._last[sender][to] = min(self._last[sender][to], at)
+        self._free[sender][to] = min(self._free[sender][to], self._kernel.now)
 
     def add_rule(self, rule: MessageRule) -> int:
         """Put a rule in force; returns its number."""
