@@ -29,7 +29,7 @@ MAX_ARROWS = 150
 BEFORE_MD, AFTER_MD = 6, 1  # message delays round the witness, where no subject says when it began
 MAX_MARKS = 5  # of one node at one moment
 ALWAYS = ("restart", "halt", "enter", "timeout")  # drawn whatever they are about; the last two for consensus only
-SHOWN_NAMES = 4  # of receivers; more are counted
+SHOWN_NAMES = 3  # of receivers; more are counted
 
 
 def kinds_of(property: str) -> tuple[str, ...]:
