@@ -21,7 +21,8 @@ QUIET = ("1s", "2s", "4s")
 PLAIN_LATENCY = "uniform:50"
 ROUND_MS = 100  # at least; else two message delays, in which a view does its work
 ESSENTIAL = ("use", "from", "until", "victims", "groups", "nodes", "topology", "options")  # other keys are options
-LEAST_NODES = 4
+SIZES = (4, 5, 6, 7, 8, 9, 10, 13, 16, 25, 31, 50, 100, 200)  # of tribes, tried in this order
+SINGLES = 10  # honest nodes that are taken out one at a time
 
 
 def pin(search: Search) -> None:
@@ -140,7 +141,8 @@ def fewer_nodes(search: Search) -> None:
     named = not byzantine or isinstance(get(search.values, ("adversary", "nodes")), list)
     counts = {
         n: dict.fromkeys(min(len(byzantine), tribe_faults(n) + past) for past in (1, 0))
-        for n in range(LEAST_NODES, len(tribe))
+        for n in SIZES
+        if n < len(tribe)
     }
     smaller = [
         {*spread(byzantine, count), *spread(honest, n - count)}
@@ -148,7 +150,7 @@ def fewer_nodes(search: Search) -> None:
         for count in counts[n]
         if named and n - count <= len(honest)
     ]
-    smaller += [set(tribe) - {node} for node in reversed(honest) if len(tribe) > LEAST_NODES]
+    smaller += [set(tribe) - {node} for node in honest[-SINGLES:] if len(tribe) > SIZES[0]]
     for chosen in smaller:
         left = [node for node in tribe if node in chosen]
         values = keep(search.values, left, search.trial.info.gateways)
