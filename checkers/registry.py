@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 from collections.abc import Iterable, Mapping
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,20 @@ class CheckerError(ValueError):
     """A checker that cannot be loaded; says what to write instead."""
 
 
+@cache
+def _points() -> dict[str, EntryPoint]:
+    """Registered checkers by name: reading what is installed costs as much as judging a short run."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
+def _registered(name: str) -> object:
+    return _points()[name].load()
+
+
 def names() -> list[str]:
     """Names of the registered checkers, sorted."""
-    return sorted(point.name for point in entry_points(group=GROUP))
+    return sorted(_points())
 
 
 def describe() -> dict[str, str]:
@@ -40,12 +52,11 @@ def load(name: str, settings: Mapping[str, Any] | None = None) -> Checker:
     if colon and path.endswith(".py"):
         found: object = _from_file(Path(path), attribute)
     else:
-        points = [point for point in entry_points(group=GROUP) if point.name == name]
-        if not points:
+        if name not in _points():
             raise CheckerError(
                 f"no checker named {name!r}; there are {', '.join(names())}, or give path/to/file.py:Class"
             )
-        found = points[0].load()
+        found = _registered(name)
     if not (isinstance(found, type) and callable(getattr(found, "check", None))):
         raise CheckerError(f"{name}: not a class with a method check(run); see checkers/port.py")
     given = {key: value for key, value in (settings or {}).items() if key in inspect.signature(found).parameters}

@@ -52,6 +52,7 @@ SIGINT_EXIT = 130
 COMMANDS = {
     "frontier": "harness.command_frontier",
     "replay": "harness.command_replay",
+    "search": "harness.command_search",
     "shrink": "harness.command_shrink",
 }
 
@@ -105,6 +106,7 @@ def run(
     from harness.backends import select
 
     plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
     with screen.live(err) as observer:

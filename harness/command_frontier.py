@@ -85,11 +85,7 @@ def _write(directory: Path, found: dict[str, Any], samples: Sequence[Sample]) ->
     """frontier.json, .csv and .html, and a line a run in runs.csv. Returns the paths of csv and chart."""
     with _on_disk(directory):
         _table(directory / "frontier.csv", found["points"])
-        rows = [msgspec.to_builtins(s) for s in samples]
-        _table(
-            directory / "runs.csv",
-            [{k: "; ".join(v) if isinstance(v, list) else v for k, v in r.items()} for r in rows],
-        )
+        _table(directory / "runs.csv", [_row(taken) for taken in samples])
         chart = write_frontier(directory, found)
     paths = {"csv": str(directory / "frontier.csv"), "chart": str(chart)}
     rundir.write_json(directory / "frontier.json", found | paths)

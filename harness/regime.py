@@ -2,7 +2,8 @@
 
 The budget is what [adversary] declares; faults and behaviours that exceed it are refused. The regime then compares the
 budget with the bounds: f_t of the tribe for replicas that may forget or contradict what they signed, f_c of each clan
-for the same, and n_c - M of each clan for replicas that may be silent at one time.
+for the same, n_c - M of each clan for replicas that may be silent at one time, and one less than a family that the
+scenario makes smaller than f_c + 1.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ def regime_of(scenario: Scenario, byzantine: Sequence[str]) -> Regime:
         elif corrupt + amnesiacs + crashes > size - majority:
             silent = corrupt + amnesiacs + crashes
             beyond.append(f"{silent} of {size} in clan {index} may be silent at once, bound {size - majority}")
+        family = scenario.cluster.parameters.family_size
+        if 0 < family <= corrupt <= clan_faults(size):
+            beyond.append(f"{corrupt} of clan {index} may be a whole family, bound {family - 1}")
     return Regime(tuple(beyond))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
@@ -82,6 +82,22 @@ def suite(console: Console, lines: Sequence[Line]) -> None:
     for line in lines:
         if line.report:
             plain(console, f"report: {line.report}")
+
+
+def campaign(console: Console, document: Mapping[str, Any]) -> None:
+    """What a search judged and covered: a row a property, and the goals that runs reached."""
+    table = Table("property", "pass", "fail", "unknown")
+    for name, counts in document["properties"].items():
+        table.add_row(name, *(str(counts.get(status, 0)) for status in ("pass", "fail", "unknown")))
+    console.print(table)
+    reached = Table("goal", "runs that reached it")
+    for goal, runs in document["coverage"]["goals"].items():
+        reached.add_row(goal, str(runs) if runs else "[yellow]0[/]")
+    console.print(reached)
+    for reason, runs in document["unknown_reasons"].items():
+        plain(console, f"unknown in {runs} runs: {reason}")
+    for error in document["errors"]:
+        plain(console, f"no verdict for seed {error['seed']}: {error['error']}")
 
 
 def plain(console: Console, text: str) -> None:

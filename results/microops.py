@@ -95,7 +95,7 @@ def _flat(transactions: list[list[Step]]) -> Columns:
     result = np.full(size, NIL, np.int64)
     single, listed = shape == 1, shape == 2
     result[single] = np.fromiter(compress(results, single.tolist()), np.int64, int(single.sum()))
-    lists: list[list[int]] = list(compress(results, listed.tolist()))  # type: ignore[arg-type]
+    lists: list[list[int]] = list(compress(results, listed.tolist()))
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
     elements = np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum()))
     for column in (key, result[single], elements):

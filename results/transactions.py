@@ -275,7 +275,8 @@ def _assembled(
     lengths = _joined([part.lengths for part in parts])
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     return Transactions(
-        source, *table, owner, kind, _joined([part.key for part in parts]), result, listed, starts,
+        source, table[0], table[1], table[2], table[3], table[4], table[5], owner, kind,
+        _joined([part.key for part in parts]), result, listed, starts,
         _joined([part.elements for part in parts]), names, others, premature, gaps,
     )  # fmt: skip
 

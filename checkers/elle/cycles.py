@@ -181,18 +181,21 @@ class _Hunt:
         """One cycle per kind that was found, the gravest kind first."""
         for (layer, name), labels in rings.items():
             if labels is not None:
-                self._look_for(name, layer, labels, self._budget, MOST_STARTS)
+                self._look_for(name, layer, labels, MOST_STARTS, MOST_VISITS // MOST_STARTS)
         if not self._best and self._partly:  # the budget is used up, yet a cycle there is: once more, without a bound
             for (layer, name), labels in reversed(rings.items()):
                 if labels is not None:
-                    self._look_for(name, layer, labels, Budget(1 << 62), 1)
+                    self._budget = Budget(1 << 62)
+                    self._look_for(name, layer, labels, 1, 1 << 62)
         order = [name + layer for layer, name in rings]
         return [
             Cycle(kind, tuple(self._best[kind]), kind not in self._partly)
             for kind in sorted(self._best, key=order.index)
         ]
 
-    def _look_for(self, name: str, layer: str, labels: Ints, budget: Budget, most: int) -> None:
+    def _look_for(self, name: str, layer: str, labels: Ints, most: int, visits: int) -> None:
+        """Try `most` edges to start from, with `visits` for each."""
+        budget = self._budget
         starts, total = self._graph.starts(_START[name], labels, most)
         kinds = _DATA[name] | _LAYERS[layer]
         limited = True if name == "G-nonadjacent" else None
@@ -200,10 +203,10 @@ class _Hunt:
         for start in starts:
             if budget.left <= 0:
                 break
-            share = Budget(min(budget.left, MOST_VISITS // MOST_STARTS) if budget.left <= MOST_VISITS else budget.left)
-            before = share.left
+            share = Budget(min(budget.left, visits))
+            budget.left -= share.left
             path = self._graph.path(start.target, start.source, kinds, share, limited)
-            budget.left -= before - share.left
+            budget.left += share.left
             tried += share.left > 0
             if path is not None:
                 self._keep([start, *path])

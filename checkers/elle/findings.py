@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from checkers.elle.graph import Edges
 from results.history import HistoryError
 from results.microops import VERBS
 from results.transactions import Transactions
 from results.verdict import Anomaly
+
+Places: TypeAlias = Sequence[int] | NDArray[np.signedinteger[Any]]
 
 MOST_TOLD = 5  # of one kind
 _STATUS_NAMES = ("ok", "info", "fail")
@@ -44,7 +49,7 @@ class Findings:
         self.counts: Counter[str] = Counter()
         self.told: dict[str, list[Anomaly]] = {}
 
-    def add(self, kind: str, places: Sequence[int], tell: Callable[[int], tuple[str, Iterable[int]]]) -> None:
+    def add(self, kind: str, places: Places, tell: Callable[[int], tuple[str, Iterable[int]]]) -> None:
         """Count one anomaly per place; `tell` says of a place the sentence and the transactions that prove it."""
         if not len(places):
             return
@@ -94,7 +99,7 @@ def listing(elements: list[Any]) -> str:
     return f"[{' '.join(str(element) for element in cut(elements))}]"
 
 
-def refuse_steps(history: Transactions, wrong: Sequence[int], why: str) -> None:
+def refuse_steps(history: Transactions, wrong: Places, why: str) -> None:
     """Raise HistoryError about the first of the wrong steps, if there are any."""
     if len(wrong):
         step = int(wrong[0])

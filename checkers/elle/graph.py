@@ -46,12 +46,12 @@ class Edges:
 def edges(kind: int, source: Ints, target: Ints, here: Ints | None = None, there: Ints | None = None) -> Edges:
     """Edges of one kind, without loops: what a transaction owes to itself is no dependency."""
     apart = source != target
-    source, target = source[apart].astype(np.int32), target[apart].astype(np.int32)
-    blank = np.full(len(source), NO_STEP, np.int32)
+    size = int(apart.sum())
+    blank = np.full(size, NO_STEP, np.int32)
     return Edges(
-        source,
-        target,
-        np.full(len(source), kind, np.int32),
+        source[apart].astype(np.int32),
+        target[apart].astype(np.int32),
+        np.full(size, kind, np.int32),
         blank if here is None else here[apart].astype(np.int32),
         blank if there is None else there[apart].astype(np.int32),
     )

@@ -57,6 +57,8 @@ class ElleJudge(Judge):
             return Verdict(self.property, Status.UNKNOWN, 0, measures=measures, reason=reason)
         inference = self.infer(history)
         measures |= inference.measures
+        if history.premature:
+            measures["ok_before_execution"] = history.premature  # taken as info: they may still be undone
         if inference.ambiguous:
             return Verdict(self.property, Status.UNKNOWN, 0, measures=measures, reason=inference.ambiguous)
         ruled_out = models.ruled_out(self.consistency)

@@ -201,8 +201,10 @@ class Lists:
         """External reads that show what their own transaction appends only afterwards."""
         s = self.steps
         reads = self.reads[s.external[self.reads] & (s.first_write[self.reads] >= 0) & ~self.is_stray[self.reads]]
-        reads = reads[self.version_of[s.first_write[reads]] >= 0]
-        return reads[self.place[self.version_of[s.first_write[reads]]] < self.length[reads]]
+        version = self.version_of[s.first_write[reads]]
+        reads, version = reads[version >= 0], version[version >= 0]
+        future: Ints = reads[self.place[version] < self.length[reads]]
+        return future
 
     def own_order(self, findings: Findings) -> None:
         """incompatible-order, too, is a list that shows a transaction's later append without its earlier one before."""

@@ -92,15 +92,13 @@ class Subgraph:
             state = queue.popleft()
             budget.left -= 1
             vertex, limited = state
-            hops = self._hops(vertex, kinds, hubs)
+            hops = self._hops(vertex, kinds - {RW} if limited else kinds, hubs)
             if unreached:
                 place = bisect_right(self._begins, self._end[vertex])
                 hops += [Hop(vertex, other, REALTIME) for other in self._by_begin[place:unreached]]
                 unreached = min(unreached, place)
             budget.left -= len(hops)
             for hop in hops:
-                if limited and hop.kind == RW:
-                    continue
                 reached = (hop.target, not plain and hop.kind == RW)
                 if reached in came:
                     continue

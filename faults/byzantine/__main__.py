@@ -14,10 +14,11 @@ from faults.byzantine.config import ByzantineConfig
 from faults.byzantine.registry import corrupt, load_behaviour, load_byzantine_config
 from faults.byzantine.side_channel import SideChannelError
 from nodes.committee import ClusterConfig, Committee
-from nodes.crypto import Domain
+from nodes.crypto import Domain, Ed25519Signer, Ed25519Verifier
 from nodes.port import Node
 from nodes.runtime.config import NodeConfig
 from nodes.runtime.main import run_node
+from nodes.supra import build
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +40,11 @@ def _wrapper(config: ByzantineConfig) -> Callable[[Node, NodeConfig, ClusterConf
     def wrap(node: Node, own: NodeConfig, cluster: ClusterConfig, committee: Committee, domain: Domain) -> Node:
         if own.id != config.node:
             raise ValueError(f"byzantine.json is for {config.node}, node.json for {own.id}")
-        return corrupt(node, committee, domain, config)
+
+        def again() -> Node:
+            return build(own.id, cluster, Ed25519Signer(bytes.fromhex(own.secret_key)), Ed25519Verifier())
+
+        return corrupt(node, committee, domain, config, again=again)
 
     return wrap
 

@@ -11,6 +11,7 @@ import msgspec
 from faults.byzantine.config import ByzantineConfig
 from faults.byzantine.port import Behaviour
 from faults.byzantine.side_channel import SideChannel, UnixSideChannel
+from faults.byzantine.twins import pair_of, second_core
 from faults.byzantine.wrapper import CorruptedNodeShell, Mounted
 from faults.registry import AttackFileError, construct, find
 from nodes.committee import Committee
@@ -51,9 +52,10 @@ def corrupt(
     config: ByzantineConfig,
     channel: SideChannel | None = None,
     scheme: Callable[[bytes], Signer] = Ed25519Signer,
+    again: Callable[[], Node] | None = None,
 ) -> CorruptedNodeShell:
     """`core` corrupted as `config` says; without `channel` the Unix one in `config.side_channel` is opened.
-    `scheme` makes a signer of a seed.
+    `scheme` makes a signer of a seed; `again` makes a second core of the same replica, for twins.
 
     Raises ValueError when the coalition does not hold the keys it claims, or a behaviour cannot be loaded.
     """
@@ -64,5 +66,8 @@ def corrupt(
     if config.node not in signers:
         raise ValueError(f"byzantine node {config.node} is not in its own coalition {sorted(signers)}")
     stack = [Mounted(s.id, load_behaviour(s.use, s.parameters), s.from_ns, s.until_ns) for s in config.behaviours]
+    twins = pair_of(mounted.behaviour for mounted in stack)
+    if twins is not None:
+        core = twins.pair(core, second_core(again), config.node, committee)
     channel = channel or UnixSideChannel(Path(config.side_channel), config.node, signers)
     return CorruptedNodeShell(core, config.node, committee, domain, signers, stack, channel, config.seed)

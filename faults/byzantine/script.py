@@ -46,6 +46,9 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on: str = ""  # its parent
     block: str = ""  # voted for, certified, or proposed once more
     lock: str = ""  # block whose certificate the timeout carries
+    justify: str = ""  # block whose certificate a normal proposal carries; by default its parent
+    tc: int = 0  # view of the timeout certificate that a fallback proposal carries; by default the view before
+    high: str = ""  # block whose certificate is put into that one instead of the highest
     signers: tuple[NodeId, ...] = ()
     times: int = 1
     heard: str = ""
@@ -67,7 +70,7 @@ def parse_steps(value: Any) -> tuple[Step, ...]:
     steps = tuple(_step(number, raw) for number, raw in enumerate(value, 1))
     names: set[str] = set()
     for number, step in enumerate(steps, 1):
-        for name in filter(None, (step.on, step.block, step.lock)):
+        for name in filter(None, (step.on, step.block, step.lock, step.justify, step.high)):
             if name not in names and not (name.startswith("@") and name[1:].isdigit()):
                 raise ValueError(
                     f'step {number}: no earlier step names a block {name!r}; write "@38" for that of view 38'

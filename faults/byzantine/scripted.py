@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, cast
 
+from msgspec.structs import replace
+
 from faults.byzantine.overheard import Overheard
 from faults.byzantine.port import Behaviour, BehaviourReceipt, CorruptedNode
 from faults.byzantine.script import Step, parse_at_least, parse_heard, parse_mute, parse_steps
@@ -43,6 +45,7 @@ from nodes.messages import (
     NormalProposal,
     OptimisticProposal,
     Timeout,
+    TimeoutCertificate,
     Vote,
     VoteKind,
     block_hash,
@@ -155,18 +158,28 @@ class Scripted(Behaviour):
         if step.kind == "optimistic":
             message = OptimisticProposal(block, signature)
         elif step.kind == "normal":
-            certificate = self._heard.certificate(node, block.parent)
+            above = self._block(step.justify) if step.justify else block.parent
+            certificate = None if above is None else self._heard.certificate(node, above)
             if certificate is None:
                 return None
             message = NormalProposal(block, certificate, signature)
         else:
-            justification = self._heard.timeout_certificate(node, block.view - 1, step.signers)
+            justification = self._justification(node, step, step.tc or block.view - 1)
             if justification is None:
                 return None
             message = FallbackProposal(block, justification, signature)
         if step.name:
             self._named[step.name] = identity
         return message
+
+    def _justification(self, node: CorruptedNode, step: Step, view: int) -> TimeoutCertificate | None:
+        """The timeout certificate of the step's signers, with another certificate inside if the step says so."""
+        certificate = self._heard.timeout_certificate(node, view, step.signers)
+        if certificate is None or not step.high:
+            return certificate
+        block = self._block(step.high)
+        high = None if block is None else self._heard.certificate(node, block)
+        return None if high is None else replace(certificate, high=high)
 
     def _new(self, node: CorruptedNode, step: Step) -> Block | None:
         """It differs in time, by its place in the script, from its siblings and from what the core would propose."""

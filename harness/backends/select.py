@@ -61,6 +61,19 @@ def make(name: str) -> Backend:
     return backend
 
 
+def foresee(name: str, needs: Mapping[Capability, str]) -> None:
+    """Raise UnsupportedError, before anything is prepared, if nothing that `name` can mean has what is needed."""
+    errors = []
+    for candidate in ("docker", "process") if name == "auto" else (name,):
+        try:
+            require(make(candidate), needs)
+        except UnsupportedError as error:
+            errors.append(error)
+        else:
+            return
+    raise errors[0]
+
+
 def require(backend: Backend, needs: Mapping[Capability, str]) -> None:
     """`needs`: capability -> what for. Raise UnsupportedError naming what is missing and which backends have it."""
     missing = sorted(set(needs) - set(backend.capabilities))

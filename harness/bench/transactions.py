@@ -63,7 +63,8 @@ def simulate(rng: Random, load: Load, final_reads: bool = False) -> Iterator[Rec
     With `final_reads` one more transaction reads every key after all others have ended.
     """
     index = time = begun = 0
-    keys, store, nothing = _Keys(load), dict[int, Any](), None if load.registers else []
+    keys, store = _Keys(load), dict[int, Any]()
+    nothing: list[Any] | None = None if load.registers else []
     idle, fresh = list(range(load.clients)), load.clients
     running: list[_Running] = []
     late: list[_Running] = []  # lost, to take effect some time

@@ -40,8 +40,9 @@ class Replica(msgspec.Struct):
     def note_commit_vote(self, view: int, block: bytes) -> None:
         """CMT(view, block) is about to be sent."""
         self.commit_voted.add((view, block))
-        self.commit_votes = (*self.commit_votes, (view, block))
-        if self.commit_votes[-2:] != tuple(sorted(self.commit_votes[-2:])):  # an indirect one, for an earlier view
+        if not self.commit_votes or self.commit_votes[-1] < (view, block):
+            self.commit_votes = (*self.commit_votes, (view, block))
+        else:  # an indirect one, for an earlier view
             self.commit_votes = tuple(sorted(self.commit_voted))
 
     def prune(self, below: int) -> None:

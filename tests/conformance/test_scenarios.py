@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from faults.port import Capability, UnsupportedError
+from faults.port import UnsupportedError
 from harness import commands, shipped
 from harness.backends import select
 from harness.plan import check_backend
@@ -27,15 +27,20 @@ def test_loads_and_means_what_it_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_process_backend_can_run_it_or_says_what_is_missing(name: str) -> None:
+def test_each_backend_can_run_it_or_says_what_is_missing_and_who_has_it(name: str) -> None:
     plan = commands.plan_of(commands.read_scenario(name), 1)
-    if ALL[name].parent.name == "nightly" and name == "loss":
-        return  # packet loss needs packets: docker only
-    if ALL[name].parent.name == "witnesses" and Capability.MESSAGE in plan.needs:
-        with pytest.raises(UnsupportedError, match="--backend sim"):
-            check_backend(plan, select.make("process"))
-        return
-    check_backend(plan, select.make("process"))
+    check_backend(plan, select.make("sim"))
+    for backend in map(select.make, ("process", "docker")):
+        missing = sorted(set(plan.needs) - backend.capabilities)
+        if not missing:
+            check_backend(plan, backend)
+            continue
+        assert ALL[name].parent.name not in shipped.DEFAULT_SUITE, "the default suite runs everywhere"
+        with pytest.raises(UnsupportedError) as raised:
+            check_backend(plan, backend)
+        said = str(raised.value)
+        assert f"backend {backend.name!r} lacks" in said and "use --backend" in said and "sim" in said
+        assert all(f"{capability.value!r} (needed by {plan.needs[capability]})" in said for capability in missing)
 
 
 def test_the_default_suite_is_what_the_issue_asks_for() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.golden import registers, transactions
+from tests.golden import delays, registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
 from tests.golden.story import Story
 from tests.golden.world import World
@@ -25,6 +25,8 @@ def good(checker: str, base: Story) -> Story:
         declare_partition(story)
     if checker == "linearizable":
         story.history = registers.history("ok-keys-are-independent")
+    if checker in ("cadence", "message-delays"):
+        story = delays.rhythm(story)
     if checker in transactions.TEXTS:
         story.history = transactions.history(checker, "ok-one-after-the-other")
     return story

@@ -31,6 +31,8 @@ READS = {
     "acknowledged": ("start", "finalise", "available", "body", "gateway"),
     "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
     "linearizable": ("start",),
+    "cadence": ("start", "propose", "finalise"),
+    "message-delays": ("start", "propose", "finalise", "batch", "available"),
     "elle-list-append": ("start",),
     "elle-rw-register": ("start",),
 }  # what a golden file of each checker holds

@@ -131,6 +131,21 @@ def test_a_stream_loses_nothing_and_keeps_its_order(schedule: Sequence[tuple[Any
     assert all(count.sent >= count.received > 0 for count in net.links.counters().values())
 
 
+one = st.just(("a", "b"))
+busy = st.tuples(st.just("send"), one) | st.tuples(st.just("run"), st.integers(0, 30))
+slow = st.builds(Shape, delay_ms=st.sampled_from([0.0, 50.0, 200.0]), loss=st.sampled_from([0.0, 0.4]))
+
+
+@given(st.lists(busy | busy | st.tuples(st.just("shape"), one, st.none() | slow), min_size=4, max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_what_is_sent_after_a_shape_ends_does_not_overtake(schedule: Sequence[tuple[Any, ...]]) -> None:
+    net = Net(stream=True)
+    for step in schedule:
+        net.do(step)
+    net.end()
+    assert net.arrived(("a", "b")) == net.put(("a", "b"))
+
+
 @given(st.lists(sends | runs | cutting, max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_nothing_arrives_over_a_cut_and_everything_after_the_last_heal(schedule: Sequence[tuple[Any, ...]]) -> None:
@@ -288,6 +303,24 @@ def test_a_watch_changes_nothing_and_sees_what_the_rules_did(rules: list[Message
     assert passage.sent == 40 and passage.arrived == len(first) and passage.missing == 40 - len(first)
     assert passage.copies == sum(len(n.got) for n in net.nodes.values()) - len(first)
     assert passage.delayed == len(late) and passage.worst_ms * MS == max(late, default=0)
+
+
+def test_a_watch_tells_a_message_that_is_sent_again_from_its_copy() -> None:
+    net, message = Net(stream=True), vote(1)
+    drop = net.links.add_rule(MessageRule("drop", salt=1))
+    watch = net.links.watch(LINKS, ())
+    net.links.send(0, "b", message)
+    net.run(500)
+    net.links.remove_rule(drop)
+    net.links.send(0, "b", message)
+    net.links.cut([("a", "c")])
+    net.links.send(0, "c", message)
+    net.run(500)
+    net.links.heal([("a", "c")])
+    net.run(5000)
+    passage = net.links.unwatch(watch)
+    assert (passage.sent, passage.arrived, passage.copies, passage.missing) == (3, 2, 0, 1)
+    assert passage.delayed == 1 and 500 < passage.worst_ms < 1500  # what the cut held up, and nothing else
 
 
 def test_a_rule_breaks_the_order_of_a_stream_and_its_end_restores_it() -> None:

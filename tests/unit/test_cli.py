@@ -109,6 +109,29 @@ def test_run_json_and_exit_codes(
     assert Path(document["report"]).is_file()
 
 
+@pytest.mark.parametrize("backend", ["auto", "process", "docker"])
+def test_what_only_the_simulator_can_do_is_refused_by_name_before_anything_starts(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backend: str
+) -> None:
+    monkeypatch.setattr(select, "choose", lambda *_: pytest.fail("a backend was prepared"))
+    monkeypatch.setattr(clean, "sweep", lambda progress: pytest.fail("the machine was swept"))
+    for use, parameters, capability in (
+        ("message-loss", "", "message"),
+        ("message-delay", "high_ms = 100", "message"),
+        ("duplication", "", "message"),
+        ("reordering", "", "message"),
+        ("chaos", "most_ms = 100", "message"),
+        ("slow-disk", "sync_ms = 10", "power"),
+        ("clock-skew", "skew_ms = 10", "clock"),
+    ):
+        text = MINIMAL + f'[[fault]]\nuse = "{use}"\n{parameters}\n'
+        code, out, err = command("run", written(text), "--backend", backend)
+        assert code == Exit.USAGE and not out
+        said = " ".join(err.split())
+        assert f"lacks '{capability}' (needed by fault {use}): use --backend sim" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["s.toml"]
+
+
 def test_run_for_people(command: Command, judged: dict[str, str]) -> None:
     judged["receipts"] = "FAIL"
     code, out, _ = command("run", written(MINIMAL), "--time", "200ms")
@@ -123,7 +146,7 @@ def test_run_for_people(command: Command, judged: dict[str, str]) -> None:
     [
         (["run", "fault-fre"], "did you mean 'fault-free'"),
         (["run", "nowhere.toml"], "cannot be read"),
-        (["run", "fault-free", "--nodes", "2"], "between 4 and 200"),
+        (["run", "fault-free", "--nodes", "2"], "between 4 and 400"),
         (["run", "fault-free", "--time", "soon"], "must be a duration"),
         (["run", "fault-free", "--seed", "-1"], "--seed"),
         (["run", "fault-free", "--seed", "x"], "--help"),

@@ -126,3 +126,11 @@ def test_thresholds_of_ten_nodes_in_two_clans() -> None:
         "validity": 4,
         "clans": [{"size": 5, "faults": 2, "majority": 3}] * 2,
     }
+
+
+def test_a_small_family_is_a_bound_of_its_own() -> None:
+    small = "[cluster.parameters]\nfamily_size = 2\n"
+    assert regime_of(made(7, "nodes = 1", extra=small), ["n0"]).name == "within"
+    assert regime_of(made(7, "nodes = 2", extra=small), ["n0", "n1"]).beyond == (
+        "2 of clan 0 may be a whole family, bound 1",
+    )

@@ -84,12 +84,14 @@ class SimCluster:
 
     def _core(self, node: NodeSpec) -> Node:
         """The core of a new incarnation, corrupted if the node is."""
-        signer = IdealSigner(bytes.fromhex(node.secret_key))
-        core: Node = SupraNode(node.id, self.spec.config, signer, self.verifier)
+
+        def build() -> Node:
+            return SupraNode(node.id, self.spec.config, IdealSigner(bytes.fromhex(node.secret_key)), self.verifier)
+
         if node.byzantine is None:
-            return core
+            return build()
         channel = self._board.channel(node.id)
-        return corrupt(core, self.committee, self.domain, node.byzantine, channel, IdealSigner)
+        return corrupt(build(), self.committee, self.domain, node.byzantine, channel, IdealSigner, build)
 
     @property
     def verifier(self) -> Verifier:

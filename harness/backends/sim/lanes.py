@@ -67,8 +67,8 @@ class Floor(Protocol):
         """Hand a message to a node now, uncounted."""
         ...
 
-    def single(self, at: int, sender: int, to: int, message: Message) -> None:
-        """Have one message arrive at `at` as an ordinary one."""
+    def single(self, at: int, sender: int, to: int, message: Message, sequence: int) -> None:
+        """Have one message arrive at `at` as an ordinary one that was sent with this sequence number."""
         ...
 
 
@@ -82,7 +82,7 @@ class Lane:
         self.votes: dict[int, Message] = {}  # voter -> its message
         self.own: dict[int, int] = {}  # voter -> when it voted
         self.audience: set[int] = set()
-        self.placed: set[tuple[int, int]] = set()  # (voter, class) that `arrivals` has had
+        self.placed: dict[tuple[int, int], int] = {}  # (voter, class) that `arrivals` has had -> its place in order
         self.arrivals: list[list[tuple[int, int]]] = [[] for _ in range(classes)]
         self.due = [NEVER] * classes  # when the class is looked at next
         self.extra = [0] * classes  # most single votes that a receiver of the class has
@@ -177,7 +177,7 @@ class Lanes:
         places = {self._place[target] for target in targets}
         for place in sorted(places):
             if (sender, place) not in lane.placed and self._delays[sender][place] >= 0:
-                lane.placed.add((sender, place))
+                lane.placed[sender, place] = self._kernel.scheduler.reserve()
                 insort(lane.arrivals[place], (now + self._delays[sender][place], sender))
                 self._plan(lane, place)
         self._look(lane, sender)
@@ -315,8 +315,9 @@ class Lanes:
                 lane.due[place] = NEVER
                 for time, voter in coming:
                     for receiver in members:
-                        if receiver != voter:
-                            self._floor.single(time, voter, receiver, lane.votes[voter])
+                        if receiver != voter and receiver in lane.audience:
+                            order = lane.placed[voter, place]
+                            self._floor.single(time, voter, receiver, lane.votes[voter], order)
 
     def forget(self, receiver: int) -> None:
         """A process ended: what it had counted is gone."""

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faults.observe import combined
 from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
+from harness.backends.sim.counts import Counts
 from harness.backends.sim.draws import salt, tie_break, unit
-from harness.backends.sim.kernel import Call, Kernel
+from harness.backends.sim.ends import Inlet, LinkFan
+from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.lanes import LANED, Lanes
 from harness.backends.sim.rules import ActiveRule
 from harness.backends.sim.watch import LinkWatch
@@ -34,59 +35,6 @@ RETRANSMIT_NS = 200_000_000  # first retransmission time-out of a stream; double
 RECONNECT_NS = (50_000_000, 500_000_000)  # how long after a heal a stream flows again
 MAX_HELD = 10_000  # messages that wait on one link; the oldest are dropped
 MOST_LOSSES = 6  # in a row, of one message on a stream
-
-Watch: TypeAlias = Callable[[int, int, Message], None]
-
-
-class Receiver(Protocol):
-    """What the network needs of a node."""
-
-    up: bool
-    paused: bool
-
-    def receive(self, sender: NodeId, message: Message) -> None: ...
-
-
-class Inlet:
-    """The receiving ends of one node's links."""
-
-    def __init__(self, index: int, links: Links) -> None:
-        self.index = index
-        self._links = links
-        self.node: Receiver | None = None
-        self.blocked = [0] * links.size  # cuts of the link from each sender
-        self.closed = False  # whatever arrives must be looked at: a cut, a watch, or the node is down
-        self.resuming = 0  # links that flow again soon
-        self.received = [0] * links.size
-        self.watch: Watch | None = None  # lanes count single votes too
-
-    def arrive(self, sender: int, message: Message) -> None:
-        """A message reaches the node, unless the link is cut or nobody is there."""
-        if self.closed and self._links.stopped(sender, self.index, message):
-            return
-        self.received[sender] += 1
-        if self.watch is not None and type(message) in LANED:
-            self.watch(sender, self.index, message)
-        self.node.receive(self._links.names[sender], message)  # type: ignore[union-attr]  # set before any traffic
-
-
-class LinkFan:
-    """kernel.Fan: a sender's links to one group while nothing but constant delays is on them."""
-
-    __slots__ = ("calls", "corrupted", "delays", "honest", "salts", "sender", "targets")
-
-    def __init__(
-        self,
-        sender: int,
-        targets: Sequence[int],
-        delays: list[int],
-        salts: list[int],
-        calls: list[Call],
-        honest: Sequence[int],
-    ) -> None:
-        self.sender, self.targets, self.honest = sender, targets, honest
-        self.corrupted = [target for target in targets if target not in honest]
-        self.delays, self.salts, self.calls = delays, salts, calls
 
 
 class Links:
@@ -122,26 +70,21 @@ class Links:
         self._base = [[base.get((a, b), Shape()) for b in self.names] for a in self.names]
         self._shape = [list(row) for row in self._base]
         self._delay = [[int(shape.delay_ms * 1e6) for shape in row] for row in self._shape]
-        self._count = [[0] * n for _ in range(n)]  # messages put on each link, ever
+        self._counts = Counts(self._groups)
         self._reconnects = [[0] * n for _ in range(n)]
-        self._zero_sent = [[0] * n for _ in range(n)]  # the counter's reading when the sender's process began
-        self._beats = [[[0, 0] for _ in range(n)] for _ in range(n)]  # keep-alives sent, received
-        self._beaten = 0  # keep-alive periods accounted for
-        self._dropped = [[0] * n for _ in range(n)]
         self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
         self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
-        self._held: dict[tuple[int, int], deque[Message]] = {}
+        self._held: dict[tuple[int, int], deque[tuple[Message, int]]] = {}  # with their numbers, if they are watched
         self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         self._rules: dict[int, ActiveRule] = {}
         self._watches: dict[int, LinkWatch] = {}
         self._next_number = 1  # of rules and watches
+        self._landing = 0  # number on its link of the message that arrives now, if it is watched
         self._plain = [False] * n
         self._reviewing = False  # another look is on its way
         self.lanes: Lanes | None = None
         self._lanes_open = False
         self._salts: NDArray[np.uint64] | None = None
-        self._audience = [{g: frozenset(targets) for g, targets in own.items()} for own in self._groups]
-        self._casts: list[dict[str, int]] = [{} for _ in range(n)]  # multicasts that went into lanes, by group
         self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
 
@@ -163,12 +106,12 @@ class Links:
         if fan is None:
             fan = self._fans[sender][group] = self.fan_of(sender, group)
         if laned and self._lanes_open:
-            self._casts[sender][group] = self._casts[sender].get(group, 0) + 1
+            self._counts.cast(sender, group)
             self.lanes.offer(sender, fan.honest, message)  # type: ignore[union-attr]  # open: there are some
             for to in fan.corrupted:  # a behaviour wants to see every vote
                 self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
             return
-        counts = self._count[sender]
+        counts = self._counts.sent[sender]
         for to in fan.targets:
             counts[to] += 1
         self._kernel.scheduler.fan_out(self._kernel.now, fan, message)
@@ -186,25 +129,25 @@ class Links:
         """One message on one link, whatever is done to it there."""
         if sender == to:
             return
-        counts = self._count[sender]
+        counts = self._counts.sent[sender]
         counts[to] = number = counts[to] + 1
         if self._plain[sender]:
             self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
             return
-        number += self._laned(sender, to)
+        number += self._counts.laned(sender, to)
         delays = [0]
         if self._rules:
             link = (self.names[sender], self.names[to])
             for rule in self._rules.values():
                 delays = rule.apply(link, message, number, delays)
                 if not delays:
-                    self._dropped[sender][to] += 1
+                    self._counts.dropped[sender][to] += 1
                     break
         at = self._arrival(sender, to, message, number) if delays else self._kernel.now + self._delay[sender][to]
         if at < 0:
             return
         for extra in delays:  # copies travel with the original, so that they move no draw of the link's
-            self._put(sender, to, message, at + extra)
+            self._put(sender, to, message, at + extra, number if self._watches else 0)
         for watch in self._watches.values():
             watch.sent((sender, to), message, number, at)
 
@@ -222,7 +165,7 @@ class Links:
             losses = 0
             while losses < MOST_LOSSES and unit(noise ^ (losses + 1), counter) < shape.loss:
                 losses += 1
-            self._dropped[sender][to] += losses
+            self._counts.dropped[sender][to] += losses
             if losses and not self._stream:
                 return -1
             at += RETRANSMIT_NS * (2**losses - 1)
@@ -243,12 +186,23 @@ class Links:
             self._free[sender][to] = at
         return at
 
-    def _put(self, sender: int, to: int, message: Message, at: int) -> None:
+    def _put(self, sender: int, to: int, message: Message, at: int, number: int = 0) -> None:
         tie = tie_break(self._ties[sender][to], at)
-        if sender in self._suspects:
+        if number:
+            self._kernel.at(at, tie, self._land, (sender, to, number), message)
+        elif sender in self._suspects:
             self._kernel.at(at, tie, self._examine, (sender, to), message)
         else:
             self._kernel.at(at, tie, self.inlets[to].arrive, sender, message)
+
+    def _land(self, key: tuple[int, int, int], message: Message) -> None:
+        """A watched message arrives: as any other, and its number is known."""
+        sender, to, self._landing = key
+        if sender in self._suspects:
+            self._examine((sender, to), message)
+        else:
+            self.inlets[to].arrive(sender, message)
+        self._landing = 0
 
     def _examine(self, link: tuple[int, int], message: Message) -> None:
         """A corrupted sender's message passes the receiver's decoder first, as on a wire."""
@@ -261,8 +215,8 @@ class Links:
     def probe(self, link: Link, arrived: Callable[[], None], size: int = 0) -> None:
         """Send a packet of `size` bytes over the link as it is now; `arrived` is called if it gets to the other end."""
         i, j = self.index[link[0]], self.index[link[1]]
-        self._count[i][j] += 1
-        at = self._arrival(i, j, size, self._count[i][j])
+        self._counts.sent[i][j] += 1
+        at = self._arrival(i, j, size, self._counts.sent[i][j] + self._counts.laned(i, j))
         if at >= 0:
             self._kernel.at(at, tie_break(self._ties[i][j], at), self._probed, (i, j), arrived)
 
@@ -279,12 +233,12 @@ class Links:
         cut = inlet.blocked[sender] > 0
         if not cut and node is not None and node.up and (sender, to) not in self._resuming:
             for watch in self._watches.values():
-                watch.arrived((sender, to), message, self._kernel.now)
+                watch.arrived((sender, to), self._landing, self._kernel.now)
             return False
-        self._dropped[sender][to] += cut
+        self._counts.dropped[sender][to] += cut
         if self._stream:
             held = self._held.setdefault((sender, to), deque(maxlen=MAX_HELD))
-            held.append(message)
+            held.append((message, self._landing))
         return True
 
     def cut(self, links: Iterable[Link]) -> None:
@@ -315,7 +269,7 @@ class Links:
             return
         low, high = RECONNECT_NS
         self._reconnects[sender][to] += 1
-        wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._count[sender][to]))
+        wait = low + int((high - low) * unit(self._noise[sender][to] ^ 0xF10, self._reconnects[sender][to]))
         inlet.resuming += link not in self._resuming
         at = self._resuming[link] = self._kernel.now + wait + self._delay[sender][to]
         self._kernel.at(at, tie_break(self._ties[sender][to], at), self._resume, link, at)
@@ -328,8 +282,10 @@ class Links:
         del self._resuming[link]
         inlet.resuming -= 1
         if not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
-            for message in self._held.pop(link, ()):
+            for message, number in self._held.pop(link, ()):
+                self._landing = number
                 inlet.arrive(link[0], message)
+            self._landing = 0
         self._review_inlet(inlet)
         self._review_lanes()
 
@@ -341,11 +297,7 @@ class Links:
         for other in range(self.size):
             self._held.pop((node, other), None)
             self.inlets[other].resuming -= self._resuming.pop((node, other), None) is not None
-            self._zero_sent[node][other] = self._count[node][other]
-            self._dropped[node][other] = 0
-            self._beats[node][other][0] = 0
-            self._beats[other][node][1] = 0
-            self.inlets[node].received[other] = 0
+        self._counts.died(node, self.inlets)
         self._review()
 
     def born(self, node: int) -> None:
@@ -442,11 +394,6 @@ class Links:
             inlet.watch = self.lanes.arrived
         self._review()
 
-    def _laned(self, sender: int, to: int) -> int:
-        """Messages of a link that went into lanes."""
-        casts = self._casts[sender]
-        return sum(count for group, count in casts.items() if to in self._audience[sender][group]) if casts else 0
-
     def tie(self, sender: int, to: int, at: int) -> int:
         """Tie-break of a link's messages that arrive at `at`."""
         return tie_break(self._ties[sender][to], at)
@@ -481,37 +428,17 @@ class Links:
         if node is not None and node.up:
             node.receive(self.names[sender], message)
 
-    def single(self, at: int, sender: int, to: int, message: Message) -> None:
-        """Have one message arrive at `at` as an ordinary one."""
-        self._put(sender, to, message, at)
+    def single(self, at: int, sender: int, to: int, message: Message, sequence: int) -> None:
+        """Have one message arrive at `at` as an ordinary one that was sent with this sequence number."""
+        tie = tie_break(self._ties[sender][to], at)
+        self._kernel.scheduler.put(at, tie, self.inlets[to].arrive, sender, message, sequence)
 
     # ------------------------------------------------------------ counters
     def account(self) -> None:
-        """Count the keep-alives since the last look: both ends must be there, and the link free, for one to arrive."""
-        periods = self._kernel.now // KEEP_ALIVE_NS
-        new, self._beaten = periods - self._beaten, periods
-        if not new:
-            return
-        nodes = [inlet.node for inlet in self.inlets]
-        awake = [node is not None and node.up and not node.paused for node in nodes]
-        for i in range(self.size):
-            if not awake[i]:
-                continue
-            for j in range(self.size):
-                beat = self._beats[i][j]
-                beat[0] += new
-                if awake[j] and not self.inlets[j].blocked[i]:
-                    beat[1] += new
+        """Count the keep-alives since the last look; before anything changes that they depend on."""
+        self._counts.beat(self._kernel.now // KEEP_ALIVE_NS, self.inlets)
 
     def counters(self) -> dict[Link, LinkCount]:
         """As faults.port.Cluster.counters."""
         self.account()
-        out: dict[Link, LinkCount] = {}
-        for i, a in enumerate(self.names):
-            for j, b in enumerate(self.names):
-                if i != j:
-                    sent = self._count[i][j] - self._zero_sent[i][j] + self._beats[i][j][0]
-                    received = self.inlets[j].received[i] + self._beats[i][j][1]
-                    laned = self._laned(i, j)
-                    out[a, b] = LinkCount(sent + laned, received + laned, self._dropped[i][j])
-        return out
+        return self._counts.all(self.names, self.inlets)

@@ -14,15 +14,13 @@ from nodes.messages import Message
 
 
 class _Sent:
-    """One message on one link. The reference keeps the message's identity from being used again."""
+    """One message on one link."""
 
-    __slots__ = ("arrivals", "due", "message", "number")
+    __slots__ = ("arrived", "due")
 
-    def __init__(self, message: Message, number: int, due: int) -> None:
-        self.message = message
-        self.number = number
+    def __init__(self, due: int) -> None:
         self.due = due
-        self.arrivals = 0
+        self.arrived = False
 
 
 class LinkWatch:
@@ -32,38 +30,35 @@ class LinkWatch:
         self.links = frozenset(links)
         self.inlets = frozenset(to for _, to in self.links)
         self._kinds = frozenset(kinds)
-        self._sent: dict[tuple[tuple[int, int], int], list[_Sent]] = {}
-        self._newest: dict[tuple[int, int], int] = {}  # number of the last message that nothing had overtaken
+        self._sent: dict[tuple[tuple[int, int], int], _Sent] = {}  # by link and number on it
+        self._newest: dict[tuple[int, int], int] = {}  # highest number that has arrived
         self._arrived = self._copies = self._delayed = self._overtaken = self._worst = 0
 
     def sent(self, link: tuple[int, int], message: Message, number: int, due: int) -> None:
         """A message enters the link, whose shape would deliver it at `due`."""
         if link in self.links and (not self._kinds or kind_of(message) in self._kinds):
-            self._sent.setdefault((link, id(message)), []).append(_Sent(message, number, due))
+            self._sent[link, number] = _Sent(due)
 
-    def arrived(self, link: tuple[int, int], message: Message, now: int) -> None:
+    def arrived(self, link: tuple[int, int], number: int, now: int) -> None:
         """A message leaves the link. One that entered before the watch began is not known here."""
-        entries = self._sent.get((link, id(message)))
-        if not entries:
+        entry = self._sent.get((link, number))
+        if entry is None:
             return
-        first = next((entry for entry in entries if not entry.arrivals), None)
-        if first is None:
-            entries[-1].arrivals += 1
+        if entry.arrived:
             self._copies += 1
             return
-        first.arrivals = 1
+        entry.arrived = True
         self._arrived += 1
         newest = self._newest.get(link, 0)
-        self._newest[link] = max(newest, first.number)
-        if now > first.due:
+        self._newest[link] = max(newest, number)
+        if now > entry.due:
             self._delayed += 1
-            self._overtaken += first.number < newest
-            self._worst = max(self._worst, now - first.due)
+            self._overtaken += number < newest
+            self._worst = max(self._worst, now - entry.due)
 
     def passage(self, now: int) -> Passage:
         """What was seen up to now."""
-        entries = [entry for group in self._sent.values() for entry in group]
-        missing = sum(not entry.arrivals and entry.due < now for entry in entries)
+        missing = sum(not entry.arrived and entry.due < now for entry in self._sent.values())
         return Passage(
-            len(entries), self._arrived, self._copies, self._delayed, self._overtaken, missing, self._worst / 1e6
+            len(self._sent), self._arrived, self._copies, self._delayed, self._overtaken, missing, self._worst / 1e6
         )

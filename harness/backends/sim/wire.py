@@ -22,7 +22,7 @@ class Suspects:
         self.refuse = refuse  # receiver's index, sender, why
         self._last: tuple[Any, str | None] = (None, None)
 
-    def __contains__(self, index: int) -> bool:
+    def __contains__(self, index: object) -> bool:
         return index in self._indices
 
     def fault(self, message: Message) -> str | None:

@@ -1,0 +1,144 @@
+"""What the swarm draws from: one descriptor for each fault and behaviour. A new one is one function and one line.
+
+A descriptor's `draw` returns the parameters as a scenario holds them, or None where this world has no room for it (the
+budget is spent, the network cannot). What a fault does to its victims it charges to the world's budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from faults.port import NodeId
+from faults.search.world import World
+
+Draw = Callable[[World], dict[str, Any] | None]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A registered fault or behaviour. `costs`: its victims count against the bounds."""
+
+    use: str
+    draw: Draw
+    costs: bool = False
+
+
+# ---------------------------------------------------------------- faults
+def _partition(world: World) -> dict[str, Any]:
+    topology = world.rng.choice(("groups", "groups", "halves", "bridge", "ring", "isolate", "one-way"))
+    options: dict[str, Any] = {"topology": topology, "settle_s": settle_s(world)}
+    if topology == "groups":
+        options["groups"] = world.groups()
+    elif topology == "isolate":
+        options["victims"] = world.victims(len(world.tribe) // 2)
+    elif topology == "one-way":
+        options["victims"] = world.victims()
+        options["direction"] = world.rng.choice(("out", "in", "both"))
+    return options
+
+
+def settle_s(world: World) -> float:
+    """How long what is in flight may take, in seconds."""
+    return round(world.slowest_ms * 1.5 / 1000 + 0.01, 3)
+
+
+def _latency(world: World) -> dict[str, Any]:
+    delay = world.rng.uniform(0.5, 4.0) * world.md_ms
+    options: dict[str, Any] = {"delay_ms": round(delay, 1), "victims": _touched(world)}
+    if world.chance(0.5):
+        options["jitter_ms"] = round(world.rng.uniform(0.1, 0.9) * delay, 1)
+    return options
+
+
+def _loss(world: World) -> dict[str, Any]:
+    return {"probability": round(world.rng.uniform(0.05, 0.5), 3), "victims": _touched(world)}
+
+
+def _bandwidth(world: World) -> dict[str, Any]:
+    """From a third of what a link carries while all is well (some 2.5 KB a message delay) to three times as much."""
+    carried_kbit = 2.5 * 8 / (world.md_ms / 1000)
+    return {"rate_kbit": round(carried_kbit * world.rng.uniform(0.3, 3.0)), "victims": _touched(world)}
+
+
+def _pause(world: World) -> dict[str, Any]:
+    return {"victims": world.victims()}
+
+
+def _crash(world: World) -> dict[str, Any] | None:
+    return down(world, world.budget.crash)
+
+
+def _disk_loss(world: World) -> dict[str, Any] | None:
+    return down(world, world.budget.forget)
+
+
+def down(world: World, take: Callable[[NodeId], bool]) -> dict[str, Any] | None:
+    """Victims that the budget lets go down; sometimes a gateway too, which no bound counts."""
+    hit = [node for node in world.victims(3) if take(node)]
+    if len(world.gateways) > 1 and world.chance(0.1):
+        hit.append(world.rng.choice(world.gateways))
+    return {"victims": hit} if hit else None
+
+
+def _touched(world: World) -> Any:
+    return "all" if world.chance(0.4) else world.victims()
+
+
+# ---------------------------------------------------------------- behaviours
+def _plain(world: World) -> dict[str, Any]:
+    return {}
+
+
+def _halves(world: World) -> dict[str, Any]:
+    return {} if world.halves is None else {"halves": world.halves}
+
+
+def _vote_withholder(world: World) -> dict[str, Any]:
+    return {"kinds": world.some(("vote", "commit", "timeout", "availability", "state"))}
+
+
+def _censoring_primary(world: World) -> dict[str, Any]:
+    rng = world.rng
+    return {
+        "role": rng.choice(("any", "primary")),
+        "receipt": rng.choice(("none", "fake")),
+        "blocks": world.chance(0.5),
+    }
+
+
+def _lying_executor(world: World) -> dict[str, Any]:
+    return {"collude": world.chance(0.7)}
+
+
+def _colluding_clan_majority(world: World) -> dict[str, Any]:
+    return {"every_s": round(world.rng.uniform(0.05, 0.5), 3)}
+
+
+FAULTS: dict[str, Kind] = {
+    kind.use: kind
+    for kind in (
+        Kind("partition", _partition),
+        Kind("latency", _latency),
+        Kind("loss", _loss),
+        Kind("bandwidth", _bandwidth),
+        Kind("pause", _pause),
+        Kind("crash", _crash, costs=True),
+        Kind("disk-loss", _disk_loss, costs=True),
+    )
+}
+BEHAVIOURS: dict[str, Kind] = {
+    kind.use: kind
+    for kind in (
+        Kind("equivocating-leader", _halves),
+        Kind("double-voter", _halves),
+        Kind("silent-leader", _plain),
+        Kind("vote-withholder", _vote_withholder),
+        Kind("censoring-primary", _censoring_primary),
+        Kind("data-withholding", _plain),
+        Kind("equivocating-batch", _plain),
+        Kind("lying-executor", _lying_executor),
+        Kind("colluding-clan-majority", _colluding_clan_majority),
+    )
+}

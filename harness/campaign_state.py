@@ -1,0 +1,160 @@
+"""What a campaign has done so far, on disk: `runs/search/<id>/state.jsonl`, one line per finished chunk.
+
+Each line is on the disk before the next chunk counts, so a campaign that is killed loses only the chunks that were
+running; a torn last line is dropped when it goes on. A seed that is in the file never runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+
+import checkers
+import faults
+import harness
+import nodes
+import results
+from harness.chunk import Job, Outcome
+from harness.outcome import RecordingError, UsageError
+
+FILE = "state.jsonl"
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What makes two campaigns the same one. `code`: a digest of the sources, for results of other code prove nothing
+    about this one."""
+
+    job: Job
+    seed: int
+    code: str
+
+    def key(self) -> str:
+        """A short name for it."""
+        same = msgspec.json.encode((msgspec.to_builtins(self.job), self.seed))
+        return hashlib.sha256(same).hexdigest()[:8]
+
+
+class Finding(msgspec.Struct):
+    """A violation that was recorded as a run, with how often its like was seen. `reproduced`: the recorded run showed
+    the same violation and the same digest."""
+
+    property: str
+    anomaly: str
+    causes: tuple[str, ...]
+    seed: int
+    summary: str
+    surprise: bool
+    regime: str
+    run: str = ""
+    scenario: str = ""
+    reproduced: bool = False
+    count: int = 1
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One line: the header, or a finished chunk with the seconds spent so far, or a finding that was recorded."""
+
+    campaign: Header | None = None
+    chunk: list[Outcome] | None = None
+    seconds: float = 0.0
+    finding: Finding | None = None
+
+
+class State:
+    """The state file of one campaign, open for appending; `outcomes`, `findings` and `seconds` are what it held."""
+
+    def __init__(self, directory: Path, file: BinaryIO, lines: Sequence[Line]) -> None:
+        self.directory = directory
+        self.path = directory / FILE
+        self._file = file
+        self.outcomes = [outcome for line in lines for outcome in line.chunk or ()]
+        self.findings = [line.finding for line in lines if line.finding]
+        self.seconds = max((line.seconds for line in lines), default=0.0)
+
+    def append(self, line: Line) -> None:
+        """Write one line and wait until it is on the disk. Raises RecordingError."""
+        try:
+            self._file.write(msgspec.json.encode(line) + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RecordingError(
+                f"{self.path}: cannot be written: {error.strerror}; make room on the disk and go on with --resume"
+            ) from error
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def open_state(root: Path, name: str, header: Header, resume: bool) -> State:
+    """A new campaign's state under `root`/search, or with `resume` that of the newest one like it.
+
+    Raises UsageError when there is nothing to resume or other code made it, RecordingError when nothing can be written.
+    """
+    found = _directories(root, name, header)
+    if resume:
+        if not found:
+            raise UsageError(f"--resume: no campaign like this one under {root / 'search'}; run it without --resume")
+        return _reopen(found[-1], header)
+    directory = root / "search" / (f"{name}-{header.key()}" + (f"-{len(found)}" if found else ""))
+    try:
+        directory.mkdir(parents=True)
+        file = (directory / FILE).open("xb")
+    except OSError as error:
+        raise RecordingError(
+            f"{directory}: cannot be made: {error.strerror}; choose another with --runs DIR"
+        ) from error
+    state = State(directory, file, ())
+    state.append(Line(campaign=header))
+    return state
+
+
+def _directories(root: Path, name: str, header: Header) -> list[Path]:
+    """Campaigns like this one, the oldest first."""
+    stem = f"{name}-{header.key()}"
+    found = [path for path in (root / "search").glob(f"{stem}*") if (path / FILE).is_file()]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def _reopen(directory: Path, header: Header) -> State:
+    path = directory / FILE
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]  # a killed writer leaves half a line
+    try:
+        lines = msgspec.json.Decoder(Line).decode_lines(whole)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path}: is damaged: {error}; start anew without --resume") from error
+    if not lines or lines[0].campaign is None:
+        raise UsageError(f"{path}: does not begin with its campaign; start anew without --resume")
+    if lines[0].campaign.code != header.code:
+        raise UsageError(f"{path}: was made by other code than this; its results would not be this code's. Start anew")
+    file = path.open("r+b")
+    file.truncate(len(whole))
+    file.seek(0, os.SEEK_END)
+    return State(directory, file, lines)
+
+
+def code_digest() -> str:
+    """SHA-256 over the sources of the five rooms."""
+    digest = hashlib.sha256()
+    for room in (nodes, results, faults, checkers, harness):
+        root = Path(str(room.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(str(path.relative_to(root.parent)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def header_of(job: Job, seed: int) -> Header:
+    """The header of a campaign of this code."""
+    return Header(job, seed, code_digest())
