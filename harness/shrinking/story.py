@@ -131,7 +131,16 @@ def _called(use: str) -> str:
 
 
 def _options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in options.items())
+    return ", ".join(_option(key, value) for key, value in options.items())
+
+
+def _option(key: str, value: Any) -> str:
+    """ "delay_ms = 30"; "senders n1 and n2"; of a script only how long it is: the scenario file holds it."""
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return f"{key} of {_number(len(value))}"
+    if isinstance(value, list):
+        return f"{key} {_names([str(item) for item in value])}" if value else f"no {key}"
+    return f"{key} = {value}"
 
 
 def _names(names: Sequence[str]) -> str:
