@@ -301,18 +301,10 @@ class Links:
         if self._resuming.get(link) != at:
             return
         del self._resuming[link]
-<<<<<<< HEAD
         held = self._held.get(link)
-        if held and not inlet.blocked[link[0]] and inlet.node is not None and inlet.node.up:
+        if held and self._open(link):
             message, self._landing = held.popleft()
             inlet.arrive(link[0], message)
-=======
-        inlet.resuming -= 1
-        if self._open(link):
-            for message, number in self._held.pop(link, ()):
-                self._landing = number
-                inlet.arrive(link[0], message)
->>>>>>> search
             self._landing = 0
             self._resuming[link] = at
             now = self._kernel.now
