@@ -394,10 +394,13 @@ class Links:
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
         now = self._kernel.now
+        shaped = {
+            sender for sender, _ in self._under_way
+        }  # what they send may be let go early, so each is on the books
         for i in range(self.size):
             self._fans[i] = {}
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
-            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects)
+            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects or i in shaped)
             # A stream keeps its order: nothing may overtake slow messages that are still on their way.
             wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
             self._plain[i] = easy and wait <= 0
