@@ -355,7 +355,10 @@ class Links:
 
     def _relieve(self, sender: int, to: int, at: int) -> None:
         """Nothing holds messages up on the link any more: what was to arrive after `at` arrives then, in order."""
-        for due, message, number in self._under_way.pop((sender, to), {}).values():
+        under_way = self._under_way.pop((sender, to), None)
+        if under_way is None:
+            return
+        for due, message, number in under_way.values():
             self._put(sender, to, message, min(due, at), number)
         self._last[sender][to] = min(self._last[sender][to], at)
         self._free[sender][to] = min(self._free[sender][to], self._kernel.now)
