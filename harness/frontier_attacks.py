@@ -23,6 +23,7 @@ from nodes.committee import clan_faults, clan_majority, tribe_faults, tribe_quor
 
 Values: TypeAlias = dict[str, Any]  # of a scenario's TOML document
 REACH = 2  # for an attack without a bound of its own: so many nodes past the tribe's
+LARGE = 40  # nodes; above that a view's n^2 messages are too many for more than a few views
 
 
 class Attack(msgspec.Struct, frozen=True):
@@ -93,10 +94,6 @@ def _past(breaks: Callable[[int], int], n: int) -> int:
     return min(breaks(n) + 1, n - 1)
 
 
-def _less_one(n: int) -> int:
-    return n - 1
-
-
 # ---------------------------------------------------------------- scenarios
 def _base(layer: str) -> Values:
     return tomllib.loads((ROOT / "boundary" / f"{layer}-past-bound.toml").read_text(encoding="utf-8"))
@@ -119,11 +116,23 @@ def _sides(n: int, b: int) -> tuple[list[str], list[str]]:
     return _names(0, middle), _names(middle, n - b)
 
 
+def _slow(values: Values) -> None:
+    """Few views and little load, for large committees."""
+    values["network"] = {"latency": "uniform:250"}
+    values["cluster"]["parameters"] = {"delta_ms": 1000}
+    values["workload"] |= {"rate": 2, "clients": 4, "duration": "7s"}
+
+
 def _tribe(n: int, b: int) -> Values:
     values = _base("tribe")
     first, second = _sides(n, b)
     halves = [[*first, "g0"], second]
     values["cluster"]["nodes"] = n
+    if n > LARGE:  # leaders of either side alone, so that views are not wasted; double votes are enough for a fork
+        _slow(values)
+        values["cluster"]["leaders"] = [first[0], second[0]]
+        values["adversary"]["behaviour"] = values["adversary"]["behaviour"][1:]
+        values["fault"][0]["until"] = "6s"
     for behaviour in values["adversary"]["behaviour"]:
         behaviour["options"] = {"halves": halves}
     values["fault"][0]["groups"] = halves
@@ -173,6 +182,8 @@ def _clan(layer: str, breaks: Callable[[int], int], n: int, b: int) -> Values:
     values = _base(layer)
     total = max(n + 3, 3 * _past(breaks, n) + 1)
     values["cluster"] |= {"nodes": total, "clans": [_names(0, n), _names(n, total)]}
+    if total > LARGE:
+        _slow(values)
     _corrupt(values, _names(0, b))
     return values
 
@@ -240,7 +251,7 @@ _ALL = (
     ),
     Attack(
         "family", "Batch proposers that ignore every transaction.", "family", (2, 3), 2, ("censorship",),
-        _less_one, lambda n: n, lambda n: min(n + 1, 2 * n - 2), _family,
+        lambda n: n - 1, lambda n: n, lambda n: min(n + 1, 2 * n - 2), _family,
     ),
 )  # fmt: skip
 ATTACKS: dict[str, Attack] = {attack.name: attack for attack in _ALL}

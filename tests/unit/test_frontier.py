@@ -203,6 +203,15 @@ def test_an_attack_that_does_nothing_shows_nothing(tmp_path: Path) -> None:
     assert found["exit"] == Exit.INCONCLUSIVE
 
 
+def test_processes_find_what_one_process_finds() -> None:
+    wanted, _ = frontier.tasks(ATTACKS["tribe-liveness"], [4], [1, 2], [1])
+    alone: list[Sample] = []
+    pooled: list[Sample] = []
+    assert frontier.measure(wanted, 1, alone.append) == frontier.measure(wanted, 2, pooled.append) == ""
+    assert sorted(pooled, key=lambda s: s.b) == alone
+    assert [s.result for s in alone] == ["held", "violated"]
+
+
 def test_ctrl_c_keeps_what_was_measured() -> None:
     wanted, _ = frontier.tasks(ATTACKS["tribe"], [4], [], [1])
     samples: list[Sample] = []
