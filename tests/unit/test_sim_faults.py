@@ -39,6 +39,9 @@ EACH: dict[str, list[dict[str, Any]]] = {
     "pause": [{}],
     "power-loss": [{}],
     "reordering": [{"probability": 0.3}],
+    "round-partition": [
+        {"rounds": [{"view": view, "groups": [["n0", "n1"], ["n2", "n3", "n4"]]} for view in range(40, 60)]}
+    ],
     "slow-disk": [{"sync_ms": 30}],
 }
 CASES = [

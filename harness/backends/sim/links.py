@@ -79,6 +79,7 @@ class Links:
         # What is on its way on links with an extra shape, by departure: a heal takes the shape off it too.
         self._under_way: dict[tuple[int, int], dict[int, tuple[int, Message, int]]] = {}
         self._departures = 0
+        self._settled: dict[tuple[int, int], int] = {}  # when the last message that is not on those books arrives
         self._rules: dict[int, ActiveRule] = {}
         self._watches: dict[int, LinkWatch] = {}
         self._next_number = 1  # of rules and watches
@@ -342,8 +343,10 @@ class Links:
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else combined((base, extra))
         before = self._delay[i][j]
-        if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
-            self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
+        if (i, j) not in self._under_way:  # what left until now is not on the books, and nothing may overtake it
+            self._settled[i, j] = max(self._settled.get((i, j), 0), self._kernel.now + before)
+            if self._stream:
+                self._last[i][j] = max(self._last[i][j], self._settled[i, j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
         if extra is None:
             self._relieve(i, j, self._kernel.now + max(before, self._delay[i][j]))
@@ -358,6 +361,7 @@ class Links:
         under_way = self._under_way.pop((sender, to), None)
         if under_way is None:
             return
+        at = self._settled[sender, to] = max(at, self._settled.get((sender, to), 0) if self._stream else 0)
         for due, message, number in under_way.values():
             self._put(sender, to, message, min(due, at), number)
         self._last[sender][to] = min(self._last[sender][to], at)
