@@ -100,9 +100,12 @@ def _views(value: Any) -> tuple[int, int] | None:
 async def ruled(
     cluster: Cluster, rng: Random, name: str, rules: Sequence[MessageRule], judge: Judge, verify_s: float
 ) -> AsyncIterator[Receipt]:
-    """Put the rules, which are about the same links and kinds, in force; on leaving take them away, let `judge` say
-    what they did, and see that messages pass unharmed."""
-    network, book, links, kinds = cast(MessageRules, cluster), book_of(cluster), rules[0].links, rules[0].kinds
+    """Put the rules in force; on leaving take them away, let `judge` say what they did, and see that messages of their
+    kinds pass unharmed on their links."""
+    network, book = cast(MessageRules, cluster), book_of(cluster)
+    links = tuple(dict.fromkeys(link for rule in rules for link in rule.links))
+    every = any(not rule.kinds for rule in rules)
+    kinds = () if every else tuple(dict.fromkeys(kind for rule in rules for kind in rule.kinds))
     receipt = Receipt(name, tuple(f"{a}>{b}" for a, b in links), cluster.layer, cluster.now(), matched=len(links))
     seen = links if len(links) <= MOST_WATCHED else tuple(sorted(rng.sample(links, MOST_WATCHED)))
     book.ruled.update(links)
