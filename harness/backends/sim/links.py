@@ -490,3 +490,7 @@ class Links:
         """As faults.port.Cluster.counters."""
         self.account()
         return self._counts.all(self.names, self.inlets)
+
+    def delivered(self) -> int:
+        """Messages that reached a node's door, and those that went into lanes."""
+        return sum(sum(inlet.received) for inlet in self.inlets) + self._counts.all_laned()
