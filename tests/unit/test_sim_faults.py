@@ -132,6 +132,7 @@ NOTHING = {
     "pause": _off(SimNode, "pause", waits=False),
     "power-loss": _off(SimCluster, "power_loss", 5),
     "reordering": _rules_ignored,
+    "round-partition": _rules_ignored,
     "slow-disk": _off(SimCluster, "slow_disk"),
 }
 
@@ -188,6 +189,7 @@ STAYS = {
     "pause": _off(SimNode, "resume", waits=False),
     "power-loss": _off(SimCluster, "start"),
     "reordering": _rules_stay,
+    "round-partition": _rules_stay,
     "slow-disk": _disks_stay,
 }
 
