@@ -12,6 +12,7 @@ import importlib.util
 import resource
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,17 +37,17 @@ FOREVER_NS = 10**15
 def figures(sizes: dict[int, int] | None = None) -> Iterator[dict[str, Any]]:
     """Rows {"name", "value", "unit", "peer", "ratio", "note"}; peer None where SimPy is not installed."""
     for n, messages in (sizes or SIZES).items():
-        ours = _measured(lambda n=n, messages=messages: vote_rounds(n, messages))  # type: ignore[misc]
+        ours = _measured(partial(vote_rounds, n, messages))
         peer = None
         if importlib.util.find_spec("simpy") is not None:
-            peer = _measured(lambda n=n, messages=messages // 4: simpy_vote_rounds(n, messages))  # type: ignore[misc]
+            peer = _measured(partial(simpy_vote_rounds, n, messages // 4))
         yield _row(f"sim: workload A, n={n}", ours, "messages/CPU s", peer, "peer: SimPy, callback style")
     for n in sizes or SIZES:
-        yield _row(f"sim: whole cluster, n={n}", _measured(lambda n=n: cluster(n, "each")), "messages/CPU s")  # type: ignore[misc]
+        yield _row(f"sim: whole cluster, n={n}", _measured(partial(cluster, n, "each")), "messages/CPU s")
     if sizes is None:
         yield _row(
             "sim: whole cluster, n=300, five regions, vote lanes",
-            _measured(lambda: cluster(300, "lanes")),
+            _measured(partial(cluster, 300, "lanes")),
             "messages/CPU s",
         )
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -144,7 +145,10 @@ def simpy_vote_rounds(n: int, messages: int) -> int:
         for j in range(n):
             if j != i:
                 event = env.timeout(delays[i][j], ballot)
-                event.callbacks.append(lambda e, j=j: receive(j, e.value[0]))
+                event.callbacks.append(partial(arrive, j))
+
+    def arrive(j: int, event: Any) -> None:
+        receive(j, event.value[0])
 
     def receive(j: int, view: int) -> None:
         nonlocal done
