@@ -4,8 +4,7 @@ Two transports. `stream` behaves like the TCP links of the real runtime: a link 
 again later, and what cannot pass (a cut, a receiver that is down) waits at the sender and arrives some time after the
 heal; a sender that dies takes it along. `datagram` loses what is lost or cut, and jitter reorders.
 
-Draws depend on (seed, link, number of the message on the link) only (draws.py). A multicast makes one event a recipient
-and no copy of the message.
+Draws depend on (seed, link, number of the message on the link) only. A multicast copies no message.
 """
 
 from __future__ import annotations
@@ -373,7 +372,7 @@ class Links:
                 self.lanes.explode()
             self._lanes_open = clear
 
-    def _review_later(self, _: None, __: None) -> None:
+    def _review_later(self, *_: None) -> None:
         self._reviewing = False
         self._review()
 
