@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from checkers.arithmetic import tribe_quorum
 from checkers.evidence import EvidenceError, unhex
-from checkers.index import Index
+from checkers.index import Index, once
 from results.trace import TraceEvent
 
 COMMIT = "commit"
@@ -41,12 +40,7 @@ class Certified:
 
 def certified(index: Index) -> Certified:
     """The certificates of the run; made once per index."""
-    if index not in _cache:
-        _cache[index] = _examine(index)
-    return _cache[index]
-
-
-_cache: WeakKeyDictionary[Index, Certified] = WeakKeyDictionary()
+    return once(index, _examine)
 
 
 def _examine(index: Index) -> Certified:

@@ -39,6 +39,9 @@ EACH: dict[str, list[dict[str, Any]]] = {
     "pause": [{}],
     "power-loss": [{}],
     "reordering": [{"probability": 0.3}],
+    "round-partition": [
+        {"rounds": [{"view": view, "groups": [["n0", "n1"], ["n2", "n3", "n4"]]} for view in range(40, 60)]}
+    ],
     "slow-disk": [{"sync_ms": 30}],
 }
 CASES = [
@@ -129,6 +132,7 @@ NOTHING = {
     "pause": _off(SimNode, "pause", waits=False),
     "power-loss": _off(SimCluster, "power_loss", 5),
     "reordering": _rules_ignored,
+    "round-partition": _rules_ignored,
     "slow-disk": _off(SimCluster, "slow_disk"),
 }
 
@@ -185,6 +189,7 @@ STAYS = {
     "pause": _off(SimNode, "resume", waits=False),
     "power-loss": _off(SimCluster, "start"),
     "reordering": _rules_stay,
+    "round-partition": _rules_stay,
     "slow-disk": _disks_stay,
 }
 

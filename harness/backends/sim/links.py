@@ -79,6 +79,7 @@ class Links:
         # What is on its way on links with an extra shape, by departure: a heal takes the shape off it too.
         self._under_way: dict[tuple[int, int], dict[int, tuple[int, Message, int]]] = {}
         self._departures = 0
+        self._settled: dict[tuple[int, int], int] = {}  # when the last message that is not on those books arrives
         self._rules: dict[int, ActiveRule] = {}
         self._watches: dict[int, LinkWatch] = {}
         self._next_number = 1  # of rules and watches
@@ -342,8 +343,10 @@ class Links:
         base = self._base[i][j]
         self._shape[i][j] = base if extra is None else combined((base, extra))
         before = self._delay[i][j]
-        if self._stream:  # what left with a constant delay is not in the books, and nothing may overtake it
-            self._last[i][j] = max(self._last[i][j], self._kernel.now + self._delay[i][j])
+        if (i, j) not in self._under_way:  # what left until now is not on the books, and nothing may overtake it
+            self._settled[i, j] = max(self._settled.get((i, j), 0), self._kernel.now + before)
+            if self._stream:
+                self._last[i][j] = max(self._last[i][j], self._settled[i, j])
         self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
         if extra is None:
             self._relieve(i, j, self._kernel.now + max(before, self._delay[i][j]))
@@ -355,7 +358,11 @@ class Links:
 
     def _relieve(self, sender: int, to: int, at: int) -> None:
         """Nothing holds messages up on the link any more: what was to arrive after `at` arrives then, in order."""
-        for due, message, number in self._under_way.pop((sender, to), {}).values():
+        under_way = self._under_way.pop((sender, to), None)
+        if under_way is None:
+            return
+        at = self._settled[sender, to] = max(at, self._settled.get((sender, to), 0) if self._stream else 0)
+        for due, message, number in under_way.values():
             self._put(sender, to, message, min(due, at), number)
         self._last[sender][to] = min(self._last[sender][to], at)
         self._free[sender][to] = min(self._free[sender][to], self._kernel.now)
@@ -394,10 +401,13 @@ class Links:
     def _review(self) -> None:
         """Which senders' links have nothing on them but a constant delay, and which inlets have an obstacle."""
         now = self._kernel.now
+        shaped = {
+            sender for sender, _ in self._under_way
+        }  # what they send may be let go early, so each is on the books
         for i in range(self.size):
             self._fans[i] = {}
             easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
-            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects)
+            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects or i in shaped)
             # A stream keeps its order: nothing may overtake slow messages that are still on their way.
             wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
             self._plain[i] = easy and wait <= 0
@@ -480,3 +490,7 @@ class Links:
         """As faults.port.Cluster.counters."""
         self.account()
         return self._counts.all(self.names, self.inlets)
+
+    def delivered(self) -> int:
+        """Messages that reached a node's door, and those that went into lanes."""
+        return sum(sum(inlet.received) for inlet in self.inlets) + self._counts.all_laned()
