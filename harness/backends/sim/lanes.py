@@ -40,7 +40,7 @@ from nodes.messages import (
 
 Key: TypeAlias = tuple[Any, ...]
 LANED = (Vote, CommitVote, StateVote, BlockCertificate)
-FORGET_NS = 20_000_000_000  # a lane is kept that long after its first vote
+FORGET_NS = 6_000_000_000  # a lane is kept that long after its first vote
 NEVER = 2**62
 
 
@@ -89,6 +89,7 @@ class Lane:
         self.extra = [0] * classes  # most single votes that a receiver of the class has
         self.single: dict[int, dict[int, int]] = {}  # receiver -> voter -> when, for votes that came as messages
         self.done: set[int] = set()  # receivers that have the certificate
+        self.common: dict[frozenset[int], frozenset[int]] = {}  # first voters of the classes
         self.certificates: dict[frozenset[int], Message] = {}
 
     def before(self, place: int, receiver: int, time: int, since: int) -> list[int]:
@@ -269,16 +270,13 @@ class Lanes:
 
     def _had(self, lane: Lane, place: int, receiver: int, first: int) -> int:
         """How many votes the receiver has from before this instant; `first` of its class's arrivals are older."""
-        since = self._since.get(receiver, 0)
-        if since or lane.single.get(receiver):
-            return len(lane.before(place, receiver, self._kernel.now, since))
+        if not self._regular(lane, receiver):
+            return len(lane.before(place, receiver, self._kernel.now, self._since.get(receiver, 0)))
         own = receiver in lane.own
-        older = own and (receiver, place) in lane.placed and self._older(lane, place, receiver, first)
+        # The receiver's own vote has an entry in its class too, which is not to be counted beside it.
+        entered = own and (receiver, place) in lane.placed
+        older = entered and lane.own[receiver] + self._delays[receiver][place] < self._kernel.now
         return first + own - older
-
-    def _older(self, lane: Lane, place: int, receiver: int, first: int) -> bool:
-        """Is the entry that the receiver's own vote has in its class one of the older ones?"""
-        return lane.own[receiver] + self._delays[receiver][place] < self._kernel.now
 
     def _complete(self, lane: Lane, receiver: int) -> None:
         self._look(lane, receiver)
@@ -288,18 +286,34 @@ class Lanes:
         if receiver in lane.done or receiver in self._exempt:
             return
         now, tie, place = self._kernel.now, self._kernel.tie, self._place[receiver]
-        voters = lane.before(place, receiver, now, self._since.get(receiver, 0))
+        first = bisect_left(lane.arrivals[place], (now, -1))
+        had = self._had(lane, place, receiver, first)
         here = lane.at(place, receiver, now)
-        if len(voters) + len(here) < lane.threshold:
+        if had + len(here) < lane.threshold:
             return
-        arrived = [voter for voter in here if self._floor.tie(voter, receiver, now) <= tie]
-        if len(voters) + len(arrived) < lane.threshold:
+        arrived = sorted(voter for voter in here if self._floor.tie(voter, receiver, now) <= tie)
+        if had + len(arrived) < lane.threshold:
             self._cross(lane, place, [receiver])  # this vote may have made an earlier one the last that is needed
             return
         lane.done.add(receiver)
-        voters = (voters + sorted(arrived))[: lane.threshold]
-        sender = next((voter for voter in reversed(voters) if voter != receiver), receiver)
-        self._kernel.at(now, tie, self._hand_over, (sender, receiver), self._certificate(lane, frozenset(voters)))
+        signers = self._common(lane, place, first, arrived) if self._regular(lane, receiver) else None
+        if signers is None:
+            voters = lane.before(place, receiver, now, self._since.get(receiver, 0)) + arrived
+            signers = frozenset(voters[: lane.threshold])
+        sender = arrived[-1] if arrived else next((v for v in sorted(signers) if v != receiver), receiver)
+        self._kernel.at(now, tie, self._hand_over, (sender, receiver), self._certificate(lane, signers))
+
+    def _regular(self, lane: Lane, receiver: int) -> bool:
+        """Has the receiver had all its votes through this lane, in this incarnation?"""
+        return receiver in lane.audience and not self._since.get(receiver) and not lane.single.get(receiver)
+
+    def _common(self, lane: Lane, place: int, first: int, arrived: Sequence[int]) -> frozenset[int] | None:
+        """The first voters of the class, if the receiver has them all by now: then its members share a certificate."""
+        held = lane.arrivals[place][: lane.threshold]
+        if len(held) < lane.threshold or any(voter not in arrived for _, voter in held[first:]):
+            return None
+        common = frozenset(voter for _, voter in held)
+        return lane.common.setdefault(common, common)
 
     def _hand_over(self, link: tuple[int, int], certificate: Message) -> None:
         self._floor.deliver(*link, certificate)

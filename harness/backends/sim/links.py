@@ -274,11 +274,12 @@ class Links:
         self._counts.died(node, self.inlets)
         self._review()
 
-    def born(self, node: int) -> None:
-        """A process began: what others kept for it comes."""
+    def born(self, *nodes: int) -> None:
+        """Processes began: what others kept for them comes."""
         self.account()
-        for other in range(self.size):
-            self.flow(other, node)
+        for link in sorted(self._held):
+            if link[1] in nodes:
+                self.flow(*link)
         self._review()
 
     # ------------------------------------------------------------ shapes and rules
