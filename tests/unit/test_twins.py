@@ -155,13 +155,13 @@ def test_twins_equivocate_by_themselves_and_break_nothing_within_the_bound() -> 
 
 
 def test_past_the_bound_twins_fork_the_tribe() -> None:
-    job = Job(BASE, "twins", "beyond")
-    assert any("fork" in trial(job.scenario(seed), seed, ["fork"]).violated() for seed in range(40))
+    """About one schedule in forty does it; this is the first."""
+    assert "fork" in trial(Job(BASE, "twins", "beyond").scenario(39), 39, ["fork"]).violated()
 
 
 def test_a_missing_rule_is_found_by_twins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "may_vote_optimistic", lambda state, block: state.view == block.view)
-    assert any("fork" in trial(Job(BASE, "twins").scenario(seed), seed, ["fork"]).violated() for seed in range(14))
+    assert any("fork" in trial(Job(BASE, "twins").scenario(seed), seed, ["fork"]).violated() for seed in (1, 12))
 
 
 def test_a_schedule_is_drawn_by_its_rank() -> None:
