@@ -37,7 +37,8 @@ class Bounds:
     liveness_deltas   max(12, 6 + 3f) Delta: f silent leaders in a row cost 3 Delta each (1.11), the rest is for repeats
     liveness_ms       liveness_deltas * Delta + 5 md + idle_delay
     inclusion_ms      inclusion time-out + f view time-outs (3 Delta), three of each, + 20 md + 3000 (2.5, 1.11)
-    retrieve_ms       4000: a lost batch fetch is asked for again every batch_retry_ms
+    retrieve_ms       4 batch_retry_ms + 10 md, at least 4000: four attempts may ask signers who do not serve, the next
+                      asks the whole clan
     exec_ms           inclusion_ms + retrieve_ms + 20 md
     catch_up_blocks   10: how far a restarted node may trail at the end
     """
@@ -56,6 +57,7 @@ class Bounds:
         self.inclusion_ms = float(
             given.get("inclusion_ms", inclusion_ms + 3 * view_ms * f + 20 * self.md_ms + idle_ms + 3000)
         )
-        self.retrieve_ms = float(given.get("retrieve_ms", 4000))
+        retry_ms = float(protocol.get("batch_retry_ms", 1000))
+        self.retrieve_ms = float(given.get("retrieve_ms", max(4000.0, 4 * retry_ms + 10 * self.md_ms)))
         self.exec_ms = float(given.get("exec_ms", self.inclusion_ms + self.retrieve_ms + 20 * self.md_ms))
         self.catch_up_blocks = int(given.get("catch_up_blocks", 10))

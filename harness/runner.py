@@ -11,7 +11,8 @@ The life of a run:
     told when the load started, again and again to the end of step 7, and open and close their behaviours' windows.
  6. Heal: at the end of the load no operation starts any more and every fault is healed, whatever happened before.
  7. Quiet: until every operation has an answer and every honest node has finalised and executed what was there when
-    the quiet phase began; at most `quiet` seconds where a violation is expected, five times that where none is.
+    the quiet phase began, and a block that was proposed since; at most `quiet` seconds where a violation is
+    expected, five times that where none is.
  8. Stop: nodes end in an orderly way; what is still in flight becomes info.
  9. Collect: the nodes' traces become trace.jsonl; behaviours' receipts are read from it and join the history.
 10. Describe: run.json is written again, complete.
@@ -47,6 +48,7 @@ from results.store import RunInfo
 
 READY_LIMIT_S = 60.0
 QUIET_STRETCH = 5.0
+PIPELINE = 4  # blocks that may have been proposed before the quiet phase and are finalised in it
 POLL_S = 0.5
 WATCH_S = 1.0
 KILLED = "the harness was killed, or failed, in the middle of the run"
@@ -247,7 +249,7 @@ class Runner:
         bound_s = scenario.quiet_s * (1.0 if scenario.expect.violate else QUIET_STRETCH)
         self._observer.say(f"quiet: at most {bound_s:g} s")
         deadline = cluster.now() + int(bound_s * 1e9)
-        target = max((s.height for s in await _statuses(cluster, honest)), default=0) + 1
+        target = max((s.height for s in await _statuses(cluster, honest)), default=0) + PIPELINE
         while cluster.now() < deadline and not interruption.event.is_set():
             if loading.done():
                 statuses = await _statuses(cluster, honest)

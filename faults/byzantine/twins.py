@@ -76,11 +76,14 @@ class Twins(Behaviour):
         twinned = any(name + MARK in group for r in self.rounds.values() for group in r.groups)
         return (name, name + MARK) if twinned else (name,)
 
+    def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
+        self._board = node.blackboard
+        return message
+
     def act(self, node: CorruptedNode) -> Iterable[tuple[NodeId, Message]]:
         """Pass on to fellow members which copy said what: they must tell a twin's messages from its copy's."""
         for key in list(self._said):
             node.share(key, self._said.pop(key))
-        self._board = node.blackboard
         return ()
 
     def note(self, me: NodeId, message: Message, copy: int) -> None:

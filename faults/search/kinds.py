@@ -115,7 +115,7 @@ def _power_loss(world: World) -> dict[str, Any] | None:
 
 
 def _slow_disk(world: World) -> dict[str, Any]:
-    return {"sync_ms": _share_of_md(world, 0.1, 1.5), "victims": world.victims()}
+    return {"sync_ms": 2 * world.sync_ms + _share_of_md(world, 0.1, 1.5), "victims": world.victims()}
 
 
 def _clock_skew(world: World) -> dict[str, Any]:

@@ -139,13 +139,13 @@ def _network(values: dict[str, Any], world: World, fixed: bool) -> None:
     shapes = base_shapes(profile, [*world.tribe, *world.gateways], jitter)
     world.md_ms = max(0.1, mean_delay_ms(profile, world.tribe))
     world.slowest_ms = max(shape.delay_ms + shape.jitter_ms for shape in shapes.values())
-    world.datagram = network.get("transport") == "datagram"
+    world.sync_ms = float(network.get("sync_ms", 0.0))
 
 
 def _parameters(values: dict[str, Any], world: World) -> None:
     """Protocol constants that fit the network: Delta is a true bound after the heal. The base's own stay."""
     rng = world.rng
-    hop = world.slowest_ms + float(values["network"].get("sync_ms", 0.0))
+    hop = world.slowest_ms + world.sync_ms
     delta = round(hop * rng.choice((1.5, 2.0, 4.0))) + 5
     drawn = {
         "delta_ms": delta,

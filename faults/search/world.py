@@ -74,9 +74,9 @@ class Budget:
 
 
 class World:
-    """What the descriptors of faults and behaviours draw from. Times in ms; `slowest_ms` is the slowest link's delay
-    with its jitter. `halves` is a division that several pieces of one scenario can share: an equivocator and a
-    partition that agree find more than two that do not."""
+    """What the descriptors of faults and behaviours draw from. Times in ms: `slowest_ms` is the slowest link's delay
+    with its jitter, `sync_ms` what a sync takes before any fault. `halves` is a division that several pieces of one
+    scenario can share: an equivocator and a partition that agree find more than two that do not."""
 
     def __init__(
         self, rng: Random, tribe: Sequence[NodeId], gateways: Sequence[NodeId], clans: Clans, slack: int = 0
@@ -90,7 +90,7 @@ class World:
         self.load_ms = 0
         self.md_ms = 0.0
         self.slowest_ms = 0.0
-        self.datagram = False
+        self.sync_ms = 0.0
         self.halves: list[list[NodeId]] | None = None
 
     @property
