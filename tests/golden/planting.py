@@ -35,6 +35,7 @@ READS = {
     "message-delays": ("start", "propose", "finalise", "batch", "available"),
     "elle-list-append": ("start",),
     "elle-rw-register": ("start",),
+    "accountability": ("start", "finalise", "available", "batch", "received", "include"),
     "forensics": ("start", "propose", "finalise", "certify", "timeout_certificate"),
 }  # what a golden file of each checker holds
 
