@@ -36,7 +36,8 @@ class Accountability(Judge):
     from the ranking. Anomalies: missing-record, wrong-record (another primary, a secondary's record by or for a batch
     of the primary itself, or a secondary outside the family), duplicate-record. Blame, as measures: right (the primary
     is Byzantine), false (it is honest and had received the transaction the inclusion time-out before), unattributed
-    (honest, and no receipt shows that). False blame limits the claim and is no violation. Records of Byzantine
+    (honest, and no receipt shows that); the record on the chain is the same for all (honest_recorded: the last two), a
+    penalty takes the receipt as well. False blame limits the claim and is no violation. Records of Byzantine
     secondaries and of such as crashed are not asked for, only counted. Examined: rescued transactions.
     """
 
@@ -130,6 +131,7 @@ def _blame(index: Index, rescued: Sequence[_Rescue]) -> dict[str, Any]:
             counts["false_blame"] += 1
         else:
             counts["unattributed"] += 1
+    counts["honest_recorded"] = counts["false_blame"] + counts["unattributed"]
     total = len(rescued)
     return counts | {f"{name}_rate": round(count / total, 4) if total else 0.0 for name, count in counts.items()}
 
