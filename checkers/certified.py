@@ -25,6 +25,11 @@ class Certified:
         """Distinct certificates."""
         return len(self.valid) + len(self.invalid) + len(self.doubts)
 
+    @property
+    def blocks(self) -> set[tuple[int, str]]:
+        """(view, block) of the valid certificates of block votes; commit certificates do not count."""
+        return {(event["view"], event["block"]) for event in self.valid if event["kind"] != COMMIT}
+
     def by_view(self) -> dict[int, dict[str, TraceEvent]]:
         """View -> block -> a valid certificate for it, of whatever kind; views in order."""
         found: dict[int, dict[str, TraceEvent]] = {}

@@ -49,17 +49,14 @@ class RoundPartition:
     @asynccontextmanager
     async def inject(self, cluster: Cluster, rng: Random) -> AsyncIterator[Receipt]:
         rules = [rule_of(round_) for round_ in self._rounds]
-        async with ruled(cluster, rng, self.name, rules, _judge, self._verify_s) as receipt:
+        async with ruled(cluster, rng, self.name, rules, self._judge, self._verify_s) as receipt:
             yield receipt
 
-
-def _judge(receipt: Receipt, passage: Passage, counts: Sequence[RuleCount]) -> None:
-    receipt.dropped = sum(count.hit for count in counts)
-    receipt.bit = receipt.dropped > 0 and passage.missing > 0
-    receipt.evidence = (
-        f"{receipt.dropped} messages of {len(counts)} views dropped; of {passage.sent} that the watch saw"
-    )
-    receipt.evidence += f" {passage.missing} are missing"
+    def _judge(self, receipt: Receipt, passage: Passage, counts: Sequence[RuleCount]) -> None:
+        receipt.dropped = sum(count.hit for count in counts)
+        receipt.bit = receipt.dropped > 0 and passage.missing > 0
+        receipt.evidence = f"{receipt.dropped} messages of {len(self._rounds)} views lost on {receipt.matched} links;"
+        receipt.evidence += f" of {passage.sent} that the watch saw {passage.missing} are missing"
 
 
 def rule_of(round_: Round) -> MessageRule:

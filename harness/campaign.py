@@ -27,7 +27,6 @@ from harness.executors import stop
 
 CHUNK = 10  # seeds, at most
 CHUNK_S = 1.0  # about that much work
-ATTEMPTS = 2  # of a seed whose worker died
 
 Record = Callable[[Job, Outcome, Failure], Finding]
 Pending = dict[Future[list[Outcome]], list[int]]
@@ -105,8 +104,8 @@ class Campaign:
         self._show = show
         self._before = state.seconds
         self._begin = time.monotonic()
-        self._attempts: Counter[int] = Counter()
-        self._again: list[int] = []  # seeds whose worker died
+        self._suspects: list[int] = []  # seeds that may have killed a worker: each runs with nothing beside it
+        self._alone = False
         done = {outcome.seed for outcome in state.outcomes}
         self._fresh: Iterator[int] = (s for s in count(seed) if s not in done)
         self._out = 0  # seeds handed out and not back
@@ -147,19 +146,26 @@ class Campaign:
 
     # ------------------------------------------------------------ chunks
     def _hand_out(self, executor: Executor, pending: Pending) -> None:
+        if self._suspects:
+            if not pending:
+                self._alone = True
+                self._submit(executor, pending, [self._suspects.pop()])
+            return
+        self._alone = False
         while len(pending) < 2 * self._workers:
             seeds = self._seeds()
             if not seeds:
                 return
-            pending[executor.submit(run_chunk, self.job, seeds)] = seeds
-            self._out += len(seeds)
+            self._submit(executor, pending, seeds)
             if self._workers == 1:
                 return  # the call was made here: take its results first
 
+    def _submit(self, executor: Executor, pending: Pending, seeds: list[int]) -> None:
+        self._out += len(seeds)
+        pending[executor.submit(run_chunk, self.job, seeds)] = seeds
+
     def _seeds(self) -> list[int]:
-        """The next chunk; empty when the budget is spent. Seeds that may have killed a worker go alone."""
-        if self._again:
-            return [self._again.pop()]
+        """The next chunk; empty when the budget is spent."""
         per_worker = self.runs_per_s / self._workers
         size = max(1, min(CHUNK, int(per_worker * CHUNK_S)))
         if self.budget.runs is not None:
@@ -182,16 +188,14 @@ class Campaign:
             self._count(outcome, {})
 
     def _put_back(self, pending: Pending) -> None:
-        """A worker died: of what it took along nobody knows which seed did it, so each is tried alone once more."""
-        for seeds in pending.values():
-            for seed in seeds:
-                self._attempts[seed] += 1
-                if self._attempts[seed] < ATTEMPTS:
-                    self._again.append(seed)
-                else:
-                    self._keep([Outcome(seed, error="its worker process died twice (out of memory?)")])
+        """A worker died. If only one seed was running it was that one; else each is tried on its own."""
+        seeds = sorted(seed for chunk in pending.values() for seed in chunk)
         pending.clear()
         self._out = 0
+        if self._alone:
+            self._keep([Outcome(seed, error="its worker process died (out of memory?)") for seed in seeds])
+        else:
+            self._suspects += reversed(seeds)
 
     # ------------------------------------------------------------ findings
     def _count(self, outcome: Outcome, recorded: dict[tuple[str, str, tuple[str, ...]], Finding]) -> None:

@@ -165,14 +165,19 @@ def _amnesia(n: int, b: int) -> Values:
     return values
 
 
-def _silent_tribe(n: int, b: int) -> Values:
-    """The silence lasts longer than the checker's liveness bound, which grows with f_t (checkers/arithmetic.py)."""
-    values = _base("tribe-liveness")
-    values["cluster"]["nodes"] = n
+def _outlast(values: Values, n: int) -> None:
+    """Behaviours begin a second after the load and end a second before it; between, a standstill would be longer than
+    the checker's liveness bound, which grows with f_t (checkers/arithmetic.py)."""
     window_s = max(12, 6 + 3 * tribe_faults(n)) / 2 + 2
     values["workload"]["duration"] = f"{window_s + 2:g}s"
     for behaviour in values["adversary"]["behaviour"]:
-        behaviour["until"] = f"{window_s + 1:g}s"
+        behaviour |= {"from": "1s", "until": f"{window_s + 1:g}s"}
+
+
+def _silent_tribe(n: int, b: int) -> Values:
+    values = _base("tribe-liveness")
+    values["cluster"]["nodes"] = n
+    _outlast(values, n)
     _corrupt(values, _names(n - b, n))
     return values
 
@@ -209,10 +214,11 @@ def _plain(use: str, n: int, b: int) -> Values:
     values: Values = {
         "cluster": {"nodes": n, "clans": 1, "gateways": 1},
         "network": {"latency": "uniform:100"},
-        "workload": {"kind": "transfers", "rate": 10, "clients": 16, "duration": "8s"},
+        "workload": {"kind": "transfers", "rate": 10, "clients": 16},
         "adversary": {"behaviour": [{"use": use}]},
         "run": {"quiet": "6s"},
     }
+    _outlast(values, n)
     _corrupt(values, _names(n - b, n))
     return values
 

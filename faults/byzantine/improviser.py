@@ -15,7 +15,6 @@ from faults.byzantine.overheard import KINDS, Overheard
 from faults.byzantine.port import Behaviour, CorruptedNode
 from nodes.crypto import bitmap_of
 from nodes.messages import (
-    AvailabilityCertificate,
     Block,
     BlockCertificate,
     CommitVote,
@@ -100,11 +99,11 @@ class Improviser(Behaviour):
         view = self._view(node)
         if view not in self._leads and not (order and order[view % len(order)] == node.id):
             return None
-        sensible = node.rng.random() < SENSIBLE
-        parents = self._blocks(node, view - (1 if sensible else DEPTH), view - 1)
+        sensible, kind = node.rng.random() < SENSIBLE, node.rng.choice(KINDS)
+        parents = self._blocks(node, view - (1 if sensible and kind != "fallback" else DEPTH), view - 1)
         if not parents:
             return None
-        parent, kind = node.rng.choice(parents), node.rng.choice(KINDS)
+        parent = node.rng.choice(parents)
         justification = self._timeouts(node, view - 1) if kind == "fallback" else None
         if sensible and justification is not None and justification.high.block in self._heard.blocks:
             parent = justification.high.block
@@ -124,8 +123,7 @@ class Improviser(Behaviour):
             return node.rng.choice(known)
         above = self._heard.blocks[parent]
         time_ms = max(above.timestamp_ms, node.now // MS) + len(known)
-        payload: tuple[AvailabilityCertificate, ...] = ()
-        return Block(above.chain, above.epoch, view, above.height + 1, parent, node.id, time_ms, payload)
+        return Block(above.chain, above.epoch, view, above.height + 1, parent, node.id, time_ms, ())
 
     def _vote(self, node: CorruptedNode) -> Message | None:
         blocks = self._blocks(node, node.view - 1, node.view + 1)

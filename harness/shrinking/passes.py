@@ -159,8 +159,9 @@ def fewer_nodes(search: Search) -> None:
 
 
 def fewer_clans(search: Search) -> None:
-    """One clan, or at least fewer."""
-    for number in range(1, len(search.trial.info.clans)):
+    """One clan, or at least fewer, or at least as many without their lists."""
+    listed = isinstance(get(search.values, ("cluster", "clans")), list)
+    for number in range(1, len(search.trial.info.clans) + listed):
         if search.attempt(f"clans: {number}", put(search.values, ("cluster", "clans"), number)):
             return
 

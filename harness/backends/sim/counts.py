@@ -31,6 +31,14 @@ class Counts:
         casts = self._casts[sender]
         return sum(count for group, count in casts.items() if to in self._audience[sender][group]) if casts else 0
 
+    def all_laned(self) -> int:
+        """Messages of all links that went into lanes."""
+        return sum(
+            count * len(self._audience[sender][group])
+            for sender, casts in enumerate(self._casts)
+            for group, count in casts.items()
+        )
+
     def beat(self, periods: int, inlets: Sequence[Inlet]) -> None:
         """Keep-alives up to this period: both ends must be there, and the link free, for one to arrive."""
         new, self._periods = periods - self._periods, periods

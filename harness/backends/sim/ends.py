@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Protocol, TypeAlias
 
 from faults.port import NodeId
-from harness.backends.sim.kernel import Call
 from harness.backends.sim.lanes import LANED
 from nodes.messages import Message
 
@@ -63,11 +62,15 @@ class LinkFan:
         self,
         sender: int,
         targets: Sequence[int],
-        delays: list[int],
-        salts: list[int],
-        calls: list[Call],
-        honest: Sequence[int],
+        delays: Sequence[int],
+        salts: Sequence[int],
+        inlets: Sequence[Inlet],
+        suspects: Container[int],
     ) -> None:
-        self.sender, self.targets, self.honest = sender, targets, honest
-        self.corrupted = [target for target in targets if target not in honest]
-        self.delays, self.salts, self.calls = delays, salts, calls
+        """`delays` and `salts` of the sender's links to everybody."""
+        self.sender, self.targets = sender, targets
+        self.delays = [delays[target] for target in targets]
+        self.salts = [salts[target] for target in targets]
+        self.calls = [inlets[target].arrive for target in targets]
+        self.honest = [target for target in targets if target not in suspects]
+        self.corrupted = [target for target in targets if target in suspects]

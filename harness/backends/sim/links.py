@@ -4,8 +4,7 @@ Two transports. `stream` behaves like the TCP links of the real runtime: a link 
 again later, and what cannot pass (a cut, a receiver that is down) waits at the sender and arrives some time after the
 heal; a sender that dies takes it along. `datagram` loses what is lost or cut, and jitter reorders.
 
-Draws depend on (seed, link, number of the message on the link) only (draws.py). A multicast makes one event a recipient
-and no copy of the message.
+Draws depend on (seed, link, number of the message on the link) only. A multicast copies no message.
 """
 
 from __future__ import annotations
@@ -13,28 +12,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from faults.observe import combined
 from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
 from harness.backends.sim.counts import Counts
 from harness.backends.sim.draws import salt, tie_break, unit
 from harness.backends.sim.ends import Inlet, LinkFan
+from harness.backends.sim.floor import LaneFloor
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.lanes import LANED, Lanes
+from harness.backends.sim.medium import Medium
 from harness.backends.sim.rules import ActiveRule
 from harness.backends.sim.watch import LinkWatch
 from harness.backends.sim.wire import Suspects
 from nodes.committee import Committee
 from nodes.crypto import Domain, Verifier
-from nodes.messages import Message, encode
+from nodes.messages import Message
 
 KEEP_ALIVE_NS = 500_000_000  # as the real links do it
-RETRANSMIT_NS = 200_000_000  # first retransmission time-out of a stream; doubles
 RECONNECT_NS = (50_000_000, 500_000_000)  # how long after a heal a stream flows again
 MAX_HELD = 10_000  # messages that wait on one link; the oldest are dropped
-MOST_LOSSES = 6  # in a row, of one message on a stream
 
 
 class Links:
@@ -59,21 +54,17 @@ class Links:
         self._seed = seed
         self._suspects = suspects
         self._stream = stream
-        self._egress = egress_mbit
-        self._egress_free = [0] * self.size  # when the node's uplink is idle again
         n = self.size
         self._groups: list[dict[str, tuple[int, ...]]] = [
             {g: tuple(self.index[m] for m in members if m != me) for g, members in groups.items()} for me in self.names
         ]
         self._ties = [[salt(seed, "tie", a, b) for b in self.names] for a in self.names]
         self._noise = [[salt(seed, "noise", a, b) for b in self.names] for a in self.names]
-        self._base = [[base.get((a, b), Shape()) for b in self.names] for a in self.names]
-        self._shape = [list(row) for row in self._base]
-        self._delay = [[int(shape.delay_ms * 1e6) for shape in row] for row in self._shape]
         self._counts = Counts(self._groups)
+        shapes = [[base.get((a, b), Shape()) for b in self.names] for a in self.names]
+        self._medium = Medium(shapes, self._noise, self._counts.dropped, stream, egress_mbit)
+        self._delay = self._medium.delay
         self._reconnects = [[0] * n for _ in range(n)]
-        self._last = [[0] * n for _ in range(n)]  # arrival of the link's newest message, where order is kept
-        self._free = [[0] * n for _ in range(n)]  # when a link with a rate is idle again
         self._held: dict[tuple[int, int], deque[tuple[Message, int]]] = {}  # with their numbers, if they are watched
         self._resuming: dict[tuple[int, int], int] = {}  # when a link that was held up flows again
         # What is on its way on links with an extra shape, by departure: a heal takes the shape off it too.
@@ -88,7 +79,6 @@ class Links:
         self._reviewing = False  # another look is on its way
         self.lanes: Lanes | None = None
         self._lanes_open = False
-        self._salts: NDArray[np.uint64] | None = None
         self._fans: list[dict[str, LinkFan]] = [{} for _ in range(n)]
         self._review()
 
@@ -108,7 +98,9 @@ class Links:
             return
         fan = self._fans[sender].get(group)
         if fan is None:
-            fan = self._fans[sender][group] = self.fan_of(sender, group)
+            targets, delays, ties = self._groups[sender][group], self._delay[sender], self._ties[sender]
+            fan = LinkFan(sender, targets, delays, ties, self.inlets, self._suspects)
+            self._fans[sender][group] = fan
         if laned and self._lanes_open:
             self._counts.cast(sender, group)
             self.lanes.offer(sender, fan.honest, message)  # type: ignore[union-attr]  # open: there are some
@@ -120,15 +112,6 @@ class Links:
             counts[to] += 1
         self._kernel.scheduler.fan_out(self._kernel.now, fan, message)
 
-    def fan_of(self, sender: int, group: str) -> LinkFan:
-        """A sender's links to a group as they are now."""
-        targets = self._groups[sender][group]
-        delays, ties = self._delay[sender], self._ties[sender]
-        return LinkFan(
-            sender, targets, [delays[t] for t in targets], [ties[t] for t in targets],
-            [self.inlets[t].arrive for t in targets], [t for t in targets if t not in self._suspects],
-        )  # fmt: skip
-
     def _offer(self, sender: int, to: int, message: Message) -> None:
         """One message on one link, whatever is done to it there."""
         if sender == to:
@@ -136,8 +119,7 @@ class Links:
         counts = self._counts.sent[sender]
         counts[to] = number = counts[to] + 1
         if self._plain[sender]:
-            self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
-            return
+            return self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
         number += self._counts.laned(sender, to)
         delays = [0]
         if self._rules:
@@ -147,48 +129,15 @@ class Links:
                 if not delays:
                     self._counts.dropped[sender][to] += 1
                     break
-        at = self._arrival(sender, to, message, number) if delays else self._kernel.now + self._delay[sender][to]
+        at = self._kernel.now + self._delay[sender][to]
+        if delays:
+            at = self._medium.arrival(self._kernel.now, sender, to, message, number)
         if at < 0:
             return
         for extra in delays:  # copies travel with the original, so that they move no draw of the link's
             self._depart(sender, to, message, at + extra, number if self._watches else 0)
         for watch in self._watches.values():
             watch.sent((sender, to), message, number, at)
-
-    def _arrival(self, sender: int, to: int, message: Message | int, counter: int) -> int:
-        """When it (or a packet of so many bytes) arrives, by the link's shape; -1: lost for good."""
-        shape, noise = self._shape[sender][to], self._noise[sender][to]
-        at = self._kernel.now
-        if self._egress or shape.rate_kbit:
-            size = message if isinstance(message, int) else len(encode(message))
-            at = self._serialised(sender, to, shape, size)
-        at += self._delay[sender][to]
-        if shape.jitter_ms:
-            at += int(shape.jitter_ms * 1e6 * (2 * unit(noise, counter) - 1))
-        if shape.loss:
-            losses = 0
-            while losses < MOST_LOSSES and unit(noise ^ (losses + 1), counter) < shape.loss:
-                losses += 1
-            self._counts.dropped[sender][to] += losses
-            if losses and not self._stream:
-                return -1
-            at += RETRANSMIT_NS * (2**losses - 1)
-        at = max(at, self._kernel.now)
-        if self._stream:
-            at = max(at, self._last[sender][to])
-            self._last[sender][to] = at
-        return at
-
-    def _serialised(self, sender: int, to: int, shape: Shape, size: int) -> int:
-        """When the last bit has left: first through the node's uplink, then through the link."""
-        at = self._kernel.now
-        if self._egress:
-            at = max(at, self._egress_free[sender]) + int(size * 8000 / self._egress)
-            self._egress_free[sender] = at
-        if shape.rate_kbit:
-            at = max(at, self._free[sender][to]) + int(size * 8_000_000 / shape.rate_kbit)
-            self._free[sender][to] = at
-        return at
 
     def _put(self, sender: int, to: int, message: Message, at: int, number: int = 0) -> None:
         """Let it arrive at `at`. A corrupted sender's message must survive the wire; what does not is refused there."""
@@ -238,7 +187,7 @@ class Links:
         when it is lost (False)."""
         i, j = self.index[link[0]], self.index[link[1]]
         self._counts.sent[i][j] += 1
-        at = self._arrival(i, j, size, self._counts.sent[i][j] + self._counts.laned(i, j))
+        at = self._medium.arrival(self._kernel.now, i, j, size, self._counts.sent[i][j] + self._counts.laned(i, j))
         if at < 0:
             ended(False)
         else:
@@ -302,8 +251,7 @@ class Links:
         if self._resuming.get(link) != at:
             return
         del self._resuming[link]
-        held = self._held.get(link)
-        if held and self._open(link):
+        if (held := self._held.get(link)) and self._open(link):
             message, self._landing = held.popleft()
             inlet.arrive(link[0], message)
             self._landing = 0
@@ -340,16 +288,13 @@ class Links:
         i, j = self.index[link[0]], self.index[link[1]]
         if self.lanes is not None:
             self.lanes.explode()
-        base = self._base[i][j]
-        self._shape[i][j] = base if extra is None else combined((base, extra))
-        before = self._delay[i][j]
+        now, before = self._kernel.now, self._delay[i][j]
         if (i, j) not in self._under_way:  # what left until now is not on the books, and nothing may overtake it
-            self._settled[i, j] = max(self._settled.get((i, j), 0), self._kernel.now + before)
-            if self._stream:
-                self._last[i][j] = max(self._last[i][j], self._settled[i, j])
-        self._delay[i][j] = int(self._shape[i][j].delay_ms * 1e6)
+            self._settled[i, j] = max(self._settled.get((i, j), 0), now + before)
+            self._medium.nothing_before(i, j, self._settled[i, j])
+        self._medium.reshape(i, j, extra)
         if extra is None:
-            self._relieve(i, j, self._kernel.now + max(before, self._delay[i][j]))
+            self._relieve(i, j, now + max(before, self._delay[i][j]))
         else:
             self._under_way.setdefault((i, j), {})
         if self.lanes is not None:
@@ -364,8 +309,7 @@ class Links:
         at = self._settled[sender, to] = max(at, self._settled.get((sender, to), 0) if self._stream else 0)
         for due, message, number in under_way.values():
             self._put(sender, to, message, min(due, at), number)
-        self._last[sender][to] = min(self._last[sender][to], at)
-        self._free[sender][to] = min(self._free[sender][to], self._kernel.now)
+        self._medium.relieve(sender, to, at, self._kernel.now)
 
     def add_rule(self, rule: MessageRule) -> int:
         """Put a rule in force; returns its number."""
@@ -406,10 +350,9 @@ class Links:
         }  # what they send may be let go early, so each is on the books
         for i in range(self.size):
             self._fans[i] = {}
-            easy = all(not (s.jitter_ms or s.loss or s.rate_kbit) for s in self._shape[i])
-            easy = easy and not (self._rules or self._watches or self._egress or i in self._suspects or i in shaped)
-            # A stream keeps its order: nothing may overtake slow messages that are still on their way.
-            wait = max(last - now - delay for last, delay in zip(self._last[i], self._delay[i], strict=True))
+            easy = not (self._rules or self._watches or i in self._suspects or i in shaped)
+            easy = easy and self._medium.constant(i)
+            wait = self._medium.wait(i, now)
             self._plain[i] = easy and wait <= 0
             if easy and wait > 0 and not self._reviewing:
                 self._reviewing = True
@@ -419,9 +362,8 @@ class Links:
         self._review_lanes()
 
     def _review_inlet(self, inlet: Inlet) -> None:
-        watched = any(inlet.index in watch.inlets for watch in self._watches.values())
-        held = inlet.resuming > 0 or any(inlet.blocked)
-        inlet.closed = held or watched or inlet.node is None or not inlet.node.up
+        held = inlet.resuming > 0 or any(inlet.blocked) or inlet.node is None or not inlet.node.up
+        inlet.closed = held or any(inlet.index in watch.inlets for watch in self._watches.values())
 
     def _review_lanes(self) -> None:
         if self.lanes is not None:
@@ -430,56 +372,18 @@ class Links:
                 self.lanes.explode()
             self._lanes_open = clear
 
-    def _review_later(self, _: None, __: None) -> None:
+    def _review_later(self, *_: None) -> None:
         self._reviewing = False
         self._review()
 
-    # ------------------------------------------------------------ vote lanes (lanes.Floor)
+    # ------------------------------------------------------------ vote lanes
     def open_lanes(self, committee: Committee, domain: Domain, referee: Verifier) -> None:
         """From now on votes go through lanes wherever nothing is in their way (a mode for scale runs)."""
-        self.lanes = Lanes(self, self._kernel, committee, domain, referee, self._suspects)
+        floor = LaneFloor(self, self._kernel, self._ties, self._delay)
+        self.lanes = Lanes(floor, self._kernel, committee, domain, referee, self._suspects)
         for inlet in self.inlets:
             inlet.watch = self.lanes.arrived
         self._review()
-
-    def tie(self, sender: int, to: int, at: int) -> int:
-        """Tie-break of a link's messages that arrive at `at`."""
-        return tie_break(self._ties[sender][to], at)
-
-    def ties(self, senders: Sequence[int], to: Sequence[int], at: int) -> NDArray[np.uint64]:
-        """The same for many links: senders by receivers."""
-        if self._salts is None:
-            self._salts = np.array(self._ties, dtype=np.uint64)
-        return (self._salts[np.ix_(senders, to)] * np.uint64(at | 1)) >> np.uint64(32)
-
-    def delay(self, sender: int, to: int) -> int:
-        """Constant delay of a link, ns."""
-        return self._delay[sender][to]
-
-    def classes(self) -> list[list[int]]:
-        """Nodes by equal delays from every other node, a class each, in order of their first members."""
-        found: list[list[int]] = []
-        for j in range(self.size):
-            for members in found:
-                k = members[0]
-                alike = all(self._delay[i][j] == self._delay[i][k] for i in range(self.size) if i not in (j, k))
-                if alike and (len(members) == 1 or self._delay[k][j] == self._delay[members[1]][j]):
-                    members.append(j)
-                    break
-            else:
-                found.append([j])
-        return found
-
-    def deliver(self, sender: int, to: int, message: Message) -> None:
-        """Hand a message to a node now, uncounted."""
-        node = self.inlets[to].node
-        if node is not None and node.up:
-            node.receive(self.names[sender], message)
-
-    def single(self, at: int, sender: int, to: int, message: Message, sequence: int) -> None:
-        """Have one message arrive at `at` as an ordinary one that was sent with this sequence number."""
-        tie = tie_break(self._ties[sender][to], at)
-        self._kernel.scheduler.put(at, tie, self.inlets[to].arrive, sender, message, sequence)
 
     # ------------------------------------------------------------ counters
     def account(self) -> None:
@@ -490,3 +394,7 @@ class Links:
         """As faults.port.Cluster.counters."""
         self.account()
         return self._counts.all(self.names, self.inlets)
+
+    def delivered(self) -> int:
+        """Messages that reached a node's door, and those that went into lanes."""
+        return sum(sum(inlet.received) for inlet in self.inlets) + self._counts.all_laned()
