@@ -8,7 +8,7 @@ import msgspec
 
 from tests.golden import delays, registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
-from tests.golden.plants_services import split
+from tests.golden.plants_services import rescued, split
 from tests.golden.story import Story
 from tests.golden.world import World
 
@@ -26,6 +26,8 @@ def good(checker: str, base: Story) -> Story:
         declare_partition(story)
     if checker == "forensics":
         story = split(world(), story)
+    if checker == "accountability":
+        story = rescued(world(), story)
     if checker == "linearizable":
         story.history = registers.history("ok-keys-are-independent")
     if checker in ("cadence", "message-delays"):

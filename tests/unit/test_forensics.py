@@ -12,6 +12,7 @@ from checkers.culprits import contradiction, evidence, proofs, proofs_against, v
 from checkers.evidence import EvidenceError
 from checkers.index import index_of
 from checkers.registry import judge
+from harness import judging
 from harness.cli import main
 from results.evidence import Evidence, Statement, read_evidence, write_evidence
 from results.history import HistoryError
@@ -189,3 +190,18 @@ def test_huge_numbers_and_odd_keys_are_malformed(document: Evidence, tmp_path: P
     for name, wrong in (("epoch", 2**64), ("public_keys", {"n0": "zz"}), ("scheme", "rot13"), ("tribe", [])):
         path.write_bytes(msgspec.json.encode(msgspec.to_builtins(document) | {name: wrong}))
         assert _ends("--evidence", str(path)) == 3, name
+
+
+def test_after_a_fork_the_culprits_are_asked_for(origin: World, tmp_path: Path) -> None:
+    run = split(origin, origin.story().copy()).run()
+    run.directory = tmp_path
+    verdicts = judging.explained(run, judge(run, ["fork"]))
+    assert [(v.property, v.status) for v in verdicts] == [("fork", Status.FAIL), ("forensics", Status.PASS)]
+    assert verify(read_evidence(tmp_path / "evidence.json")) == (["n2", "n3"], [])
+
+
+def test_without_a_violation_nobody_is_asked_for(origin: World, tmp_path: Path) -> None:
+    run = origin.story().run()
+    run.directory = tmp_path
+    assert [v.property for v in judging.explained(run, judge(run, ["fork"]))] == ["fork"]
+    assert not list(tmp_path.iterdir())
