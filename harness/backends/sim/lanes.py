@@ -45,7 +45,7 @@ NEVER = 2**62
 
 
 class Floor(Protocol):
-    """What lanes need of the network (links.Links)."""
+    """What lanes need of the network (floor.LaneFloor)."""
 
     names: tuple[NodeId, ...]
     index: dict[NodeId, int]
@@ -266,7 +266,7 @@ class Lanes:
                 those = lane.at(place, receiver, now)
                 fresh = np.sort(self._floor.ties(those, [receiver], now).astype(np.int64), axis=0)[:, 0]
             if 1 <= missing <= len(fresh):
-                self._kernel.at(now, int(fresh[missing - 1]), self._complete, lane, receiver)
+                self._kernel.at(now, int(fresh[missing - 1]), self._look, lane, receiver)
 
     def _had(self, lane: Lane, place: int, receiver: int, first: int) -> int:
         """How many votes the receiver has from before this instant; `first` of its class's arrivals are older."""
@@ -277,9 +277,6 @@ class Lanes:
         entered = own and (receiver, place) in lane.placed
         older = entered and lane.own[receiver] + self._delays[receiver][place] < self._kernel.now
         return first + own - older
-
-    def _complete(self, lane: Lane, receiver: int) -> None:
-        self._look(lane, receiver)
 
     def _look(self, lane: Lane, receiver: int) -> None:
         """Hand the receiver its certificate if its quorum is there, at this point of this instant."""
@@ -374,8 +371,9 @@ class Lanes:
             held = vote
         else:
             index, domain = self._floor.index, self._domain
+            votes: dict[int, Any] = lane.votes
             signers = [member for member in lane.members if index[member] in voters]
-            signatures = tuple(_signature(lane.votes[index[member]]) for member in signers)
+            signatures = tuple(votes[index[member]].signature for member in signers)
             bitmap = bitmap_of(lane.members, signers)
             if type(vote) is Vote:
                 held = BlockCertificate(domain.epoch, vote.kind, vote.view, vote.block, bitmap, signatures)
@@ -388,11 +386,6 @@ class Lanes:
                 )  # fmt: skip
         lane.certificates[voters] = held
         return held
-
-
-def _signature(vote: Any) -> bytes:
-    signature: bytes = vote.signature
-    return signature
 
 
 def _key(message: Any) -> Key:
