@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from harness.campaign_state import Finding, Line, State
+from harness.campaign_state import Finding, Line, Recorded, State
 from harness.chunk import Failure, Job, Outcome, run_chunk
 from harness.coverage import ALL_GOALS
 from harness.executors import stop
@@ -28,7 +28,7 @@ from harness.executors import stop
 CHUNK = 10  # seeds, at most
 CHUNK_S = 1.0  # about that much work
 
-Record = Callable[[Job, Outcome, Failure], Finding]
+Record = Callable[[Job, Outcome], Recorded]
 Pending = dict[Future[list[Outcome]], list[int]]
 
 
@@ -106,6 +106,7 @@ class Campaign:
         self._begin = time.monotonic()
         self._suspects: list[int] = []  # seeds that may have killed a worker: each runs with nothing beside it
         self._alone = False
+        self._last: tuple[int, Recorded] | None = None  # the seed that was recorded last
         done = {outcome.seed for outcome in state.outcomes}
         self._fresh: Iterator[int] = (s for s in count(seed) if s not in done)
         self._out = 0  # seeds handed out and not back
@@ -208,13 +209,23 @@ class Campaign:
             key = (failure.property, failure.anomaly, outcome.causes)
             finding = recorded.get(key)
             if finding is None:
-                finding = self._record(self.job, outcome, failure)
+                finding = self._found(outcome, failure)
                 self._state.append(Line(finding=finding))
             else:
                 finding.count = 1
             wider = [f for f in self.findings if _same(f, failure) and set(f.causes) > set(finding.causes)]
             finding.count += sum(f.count for f in wider)
             self.findings = [f for f in self.findings if f not in wider] + [finding]
+
+    def _found(self, outcome: Outcome, failure: Failure) -> Finding:
+        """A new finding, recorded: one run directory a seed, however many properties broke in it."""
+        if self._last is None or self._last[0] != outcome.seed:
+            self._last = outcome.seed, self._record(self.job, outcome)
+        run = self._last[1]
+        return Finding(
+            failure.property, failure.anomaly, outcome.causes, outcome.seed, failure.summary, failure.surprise,
+            outcome.regime, run.run, run.scenario, run.reproduced,
+        )  # fmt: skip
 
     @property
     def surprises(self) -> list[Finding]:

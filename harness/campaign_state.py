@@ -40,9 +40,17 @@ class Header(msgspec.Struct, frozen=True):
         return hashlib.sha256(same).hexdigest()[:8]
 
 
+class Recorded(msgspec.Struct, frozen=True):
+    """A seed that ran again with files. `reproduced`: they have the digest of the run in memory, so they hold the same
+    violations."""
+
+    run: str
+    scenario: str
+    reproduced: bool
+
+
 class Finding(msgspec.Struct):
-    """A violation that was recorded as a run, with how often its like was seen. `reproduced`: the recorded run showed
-    the same violation and the same digest."""
+    """A violation, with how often its like was seen; the rest as in `Recorded`."""
 
     property: str
     anomaly: str

@@ -17,8 +17,8 @@ from harness import commands, screen
 from harness.backends.port import MachineError
 from harness.backends.sim.backend import SimBackend
 from harness.campaign import Budget, Campaign
-from harness.campaign_state import Finding, header_of, open_state
-from harness.chunk import Failure, Job, Outcome
+from harness.campaign_state import Recorded, header_of, open_state
+from harness.chunk import Job, Outcome
 from harness.console import RUNS, JsonOption, SeedOption, document, err, out, plain, say
 from harness.coverage import ALL_GOALS
 from harness.executors import make_executor, workers_of
@@ -29,7 +29,6 @@ from harness.plan import resolve
 from harness.progress import Observer
 from harness.scenario import Scenario
 from harness.toml import duration
-from results.verdict import Status
 
 DEFAULT_RUNS = 1000
 SAY_EVERY = 10  # percent of the budget, where no terminal shows a live line
@@ -102,24 +101,19 @@ def exit_of(campaign: Campaign) -> Exit:
     return Exit.INCONCLUSIVE if doubtful or campaign.interrupted or not tally.runs else Exit.AS_EXPECTED
 
 
-def record(root: Path, job: Job, outcome: Outcome, failure: Failure) -> Finding:
+def record(root: Path, job: Job, outcome: Outcome) -> Recorded:
     """Run the seed again with files, and write its scenario beside them. Raises what a run raises."""
     again = job.scenario(outcome.seed)
+    broken = "; ".join(failure.summary for failure in outcome.failures)
     judged = commands.run_plan(
-        resolve(again, outcome.seed, SimBackend.scheme), SimBackend(), root, [f"found by search: {failure.summary}"],
-        Observer(),
-    )  # fmt: skip
+        resolve(again, outcome.seed, SimBackend.scheme), SimBackend(), root, [f"found by search: {broken}"], Observer()
+    )
     path = judged.directory / "scenario.toml"
     try:
         path.write_text(tomli_w.dumps(job.values(outcome.seed)), encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{path}: cannot be written: {error.strerror}; make room on the disk") from error
-    failed = {(v.property, a.kind) for v in judged.verdicts if v.status is Status.FAIL for a in v.anomalies}
-    same = (failure.property, failure.anomaly) in failed and digest_of_run(judged.directory) == outcome.digest
-    return Finding(
-        failure.property, failure.anomaly, outcome.causes, outcome.seed, failure.summary, failure.surprise,
-        outcome.regime, str(judged.directory), str(path), same,
-    )  # fmt: skip
+    return Recorded(str(judged.directory), str(path), digest_of_run(judged.directory) == outcome.digest)
 
 
 # ---------------------------------------------------------------- what people see

@@ -18,7 +18,7 @@ import pytest
 
 from harness import commands
 from harness.campaign import Budget, Campaign
-from harness.campaign_state import FILE, Finding, Header, Line, State, open_state
+from harness.campaign_state import FILE, Header, Line, Recorded, State, open_state
 from harness.chunk import IDLE, OTHER, VACUOUS, Failure, Job, Outcome, outcome_of, run_chunk, why
 from harness.command_search import budget_of, exit_of, job_of, record
 from harness.executors import InProcess, make_executor, workers_of
@@ -57,9 +57,8 @@ class Scripted(Executor):
         return future
 
 
-def noted(job: Job, found: Outcome, failure: Failure) -> Finding:
-    return Finding(failure.property, failure.anomaly, found.causes, found.seed, failure.summary, failure.surprise,
-                   found.regime, f"run-{found.seed}", "", True)  # fmt: skip
+def noted(job: Job, found: Outcome) -> Recorded:
+    return Recorded(f"run-{found.seed}", "", True)
 
 
 def campaign(tmp_path: Path, executor: Executor, budget: Budget, resume: bool = False, **more: Any) -> Campaign:
@@ -218,11 +217,12 @@ def test_a_planted_bug_is_found_recorded_and_reproduced(tmp_path: Path, monkeypa
     monkeypatch.setattr(rules, "may_vote_optimistic", lambda state, block: state.view == block.view)
     job = Job(BASE.raw, "byzzfuzz")
     state = open_state(tmp_path, "byzzfuzz", Header(job, 0, "code"), False)
-    done = Campaign(job, 0, Budget(runs=3), state, InProcess, 1, lambda j, o, f: record(tmp_path, j, o, f))
+    done = Campaign(job, 0, Budget(runs=3), state, InProcess, 1, lambda job, found: record(tmp_path, job, found))
     done.run()
     assert exit_of(done) is Exit.SURPRISE
     finding = next(f for f in done.findings if f.property == "fork")
     assert finding.reproduced and finding.regime == "within"
+    assert len({f.run for f in done.findings}) == len({f.seed for f in done.findings})  # one run a seed
     run = Path(finding.run)
     assert {"run.json", "history.jsonl", "trace.jsonl", "verdicts.json", "report.html", "scenario.toml"} <= {
         path.name for path in run.iterdir()
