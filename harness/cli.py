@@ -50,6 +50,7 @@ app = typer.Typer(
 )
 SIGINT_EXIT = 130
 COMMANDS = {
+    "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
     "frontier": "harness.command_frontier",
     "replay": "harness.command_replay",
