@@ -100,9 +100,11 @@ def _views(value: Any) -> tuple[int, int] | None:
 async def ruled(
     cluster: Cluster, rng: Random, name: str, rules: Sequence[MessageRule], judge: Judge, verify_s: float
 ) -> AsyncIterator[Receipt]:
-    """Put the rules, which are about the same links and kinds, in force; on leaving take them away, let `judge` say
-    what they did, and see that messages pass unharmed."""
-    network, book, links, kinds = cast(MessageRules, cluster), book_of(cluster), rules[0].links, rules[0].kinds
+    """Put the rules in force; on leaving take them away, let `judge` say what they did, and see that messages pass
+    unharmed on all their links."""
+    network, book = cast(MessageRules, cluster), book_of(cluster)
+    links = tuple(dict.fromkeys(link for rule in rules for link in rule.links))
+    kinds = _all_kinds(rules)
     receipt = Receipt(name, tuple(f"{a}>{b}" for a, b in links), cluster.layer, cluster.now(), matched=len(links))
     seen = links if len(links) <= MOST_WATCHED else tuple(sorted(rng.sample(links, MOST_WATCHED)))
     book.ruled.update(links)
@@ -140,7 +142,7 @@ async def _verify(
     async def enough() -> bool:
         nonlocal last, unharmed, free
         free = [link for link in links if not book.held(link) and not book.ruled[link]]
-        watch = await network.watch(free, rules[0].kinds)
+        watch = await network.watch(free, _all_kinds(rules))
         await cluster.sleep(WINDOW_S)
         last = await network.unwatch(watch)
         unharmed = 0 if _harmed(last) else unharmed + last.arrived
@@ -158,6 +160,13 @@ async def _verify(
         receipt.evidence += "; its links are still held by another fault, which answers for them"
     else:
         receipt.evidence += f"; after the heal {unharmed} messages passed unharmed, and its rules are gone"
+
+
+def _all_kinds(rules: Sequence[MessageRule]) -> tuple[str, ...]:
+    """The kinds that any of the rules is about; empty: all."""
+    return (
+        () if not all(rule.kinds for rule in rules) else tuple(dict.fromkeys(k for rule in rules for k in rule.kinds))
+    )
 
 
 def _harmed(passage: Passage) -> bool:

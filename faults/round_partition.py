@@ -8,18 +8,19 @@ ByzzFuzz and Twins.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 
 from faults import parameters
 from faults import topology as shapes
-from faults.observe import HEAL_S, see_links_move
+from faults.messages import ruled
+from faults.observe import HEAL_S
 from faults.parameters import number
-from faults.port import Capability, Cluster, Link, MessageRule, MessageRules, NodeId, Receipt
+from faults.port import Capability, Cluster, Link, MessageRule, NodeId, Passage, Receipt, RuleCount
 from faults.rounds import STEPS, tables
 
 
@@ -47,27 +48,23 @@ class RoundPartition:
 
     @asynccontextmanager
     async def inject(self, cluster: Cluster, rng: Random) -> AsyncIterator[Receipt]:
-        network = cast(MessageRules, cluster)
-        links = sorted({link for r in self._rounds for link in r.links()})
-        receipt = Receipt(self.name, tuple(f"{a}>{b}" for a, b in links), cluster.layer, cluster.now())
-        receipt.matched = len(self._rounds)
-        numbers = [await network.add_rule(rule_of(round_)) for round_ in self._rounds]
-        try:
+        rules = [rule_of(round_, rng) for round_ in self._rounds]
+        async with ruled(cluster, rng, self.name, rules, _judge, self._verify_s) as receipt:
             yield receipt
-        finally:
-            counts = [await network.remove_rule(number) for number in numbers]
-            receipt.healed = cluster.now()
-        receipt.dropped = sum(count.hit for count in counts)
-        receipt.bit = receipt.dropped > 0
-        silent = await see_links_move(cluster, links, self._verify_s)
-        receipt.heal_verified = not silent
-        receipt.evidence = f"{receipt.dropped} messages of {len(self._rounds)} views lost on {len(links)} links"
 
 
-def rule_of(round_: Round) -> MessageRule:
+def _judge(receipt: Receipt, passage: Passage, counts: Sequence[RuleCount]) -> None:
+    receipt.dropped = sum(count.hit for count in counts)
+    receipt.bit = receipt.dropped > 0 and passage.missing > 0
+    views = sum(count.hit > 0 for count in counts)
+    receipt.evidence = f"{receipt.dropped} messages of {views} of {len(counts)} views lost; of {passage.sent} that the"
+    receipt.evidence += f" watch saw {passage.missing} are missing"
+
+
+def rule_of(round_: Round, rng: Random) -> MessageRule:
     """The network's rule for a round."""
     kinds = tuple(kind for step in round_.steps for kind in STEPS[step])
-    return MessageRule("drop", round_.links(), kinds, (round_.view, round_.view))
+    return MessageRule("drop", round_.links(), kinds, (round_.view, round_.view), salt=rng.getrandbits(62) + 1)
 
 
 def parse_rounds(value: Any) -> tuple[Round, ...]:
