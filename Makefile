@@ -3,11 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TESTCONTAINERS_RYUK_DISABLED ?= true
 
-.PHONY: lab test setup lint unit live lock clean help
+.PHONY: lab test setup lint unit live bench lock clean help
 
 help:
 	@echo "make lab    set up what is missing, run the default suite on real nodes, print the verdict table"
 	@echo "make test   set up what is missing, run linters, types, unit, property, conformance and live tests"
+	@echo "make bench  measure speed and memory here, as ratios to peers in the same run (ten minutes)"
 	@echo "make clean  end what we started and remove containers, networks, proxies, environment and state (not runs/)"
 
 # The environment is rebuilt only when the lock or the package description changes.
@@ -31,6 +32,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+bench: setup
+	@$(BIN)/moonquake bench
 
 unit: setup
 	$(BIN)/python -m pytest -q -m "not live"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from checkers.arithmetic import tribe_quorum
 from checkers.evidence import EvidenceError, unhex
-from checkers.index import Index
+from checkers.index import Index, once
 from results.trace import TraceEvent
 
 COMMIT = "commit"
@@ -26,6 +25,11 @@ class Certified:
         """Distinct certificates."""
         return len(self.valid) + len(self.invalid) + len(self.doubts)
 
+    @property
+    def blocks(self) -> set[tuple[int, str]]:
+        """(view, block) of the valid certificates of block votes; commit certificates do not count."""
+        return {(event["view"], event["block"]) for event in self.valid if event["kind"] != COMMIT}
+
     def by_view(self) -> dict[int, dict[str, TraceEvent]]:
         """View -> block -> a valid certificate for it, of whatever kind; views in order."""
         found: dict[int, dict[str, TraceEvent]] = {}
@@ -36,12 +40,7 @@ class Certified:
 
 def certified(index: Index) -> Certified:
     """The certificates of the run; made once per index."""
-    if index not in _cache:
-        _cache[index] = _examine(index)
-    return _cache[index]
-
-
-_cache: WeakKeyDictionary[Index, Certified] = WeakKeyDictionary()
+    return once(index, _examine)
 
 
 def _examine(index: Index) -> Certified:

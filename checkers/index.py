@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, TypeVar
 
 from checkers.arithmetic import Bounds
 from checkers.encoding import Body, body
@@ -21,6 +20,9 @@ from results.store import Run
 from results.trace import TraceEvent
 
 MS = 1_000_000  # ns
+_HELD = "_derived_by_checkers"  # attribute of a Run or Index
+T = TypeVar("T")
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -203,11 +205,17 @@ class Index:
         return str(declared.get("kind", ""))
 
 
-_cache: WeakKeyDictionary[Run, Index] = WeakKeyDictionary()
+def once(source: S, make: Callable[[S], T]) -> T:
+    """`make(source)`, made once per source object. It is kept on the source, and dies with it: a table of weak
+    references would keep both for ever, since what is derived knows its source, and campaigns judge thousands of runs.
+    """
+    held: dict[Any, Any] = vars(source).setdefault(_HELD, {})
+    if make not in held:
+        held[make] = make(source)
+    made: T = held[make]
+    return made
 
 
 def index_of(run: Run) -> Index:
     """The index of a run, made once per Run object."""
-    if run not in _cache:
-        _cache[run] = Index(run)
-    return _cache[run]
+    return once(run, Index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from checkers.certified import COMMIT, certified
+from checkers.certified import certified
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from checkers.lives import lives
@@ -17,14 +17,14 @@ class Locks(Judge):
     """The lock of an honest node never falls, is older than its time-outs, and not older than what it voted on.
 
     Anomalies: lock-fell, uncertified-lock (no honest node holds a certificate for it), stale-timeout (a time-out
-    tells another lock than the node's), timeout-without-age (its lock is not older than the view it ends),
+    tells another lock than the node's), lock-too-new (its lock is not older than the view it ends),
     vote-above-lock (a vote for a child of a block newer than the own lock). Examined: locks.
     """
 
     property: ClassVar[str] = "locks"
 
     def judge(self, index: Index) -> Verdict:
-        good = {(event["view"], event["block"]) for event in certified(index).valid if event["kind"] != COMMIT}
+        good = certified(index).blocks
         views = {event["block"]: int(event["view"]) for event in index.events("vote", "propose", "certify")}
         anomalies: list[Anomaly] = []
         examined = 0
@@ -58,7 +58,7 @@ def _resting(lock: TraceEvent | None, event: TraceEvent, views: Mapping[str, int
     """
     if event["event"] == "timeout" and event["lock_view"] >= event["view"]:
         summary = f"{event['node']} timed out in view {event['view']} with a lock of view {event['lock_view']}"
-        return [Anomaly("timeout-without-age", summary, [record(event)])]
+        return [Anomaly("lock-too-new", summary, [record(event)])]
     if lock is None:
         return []
     exact = lock["incarnation"] == event["incarnation"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 from checkers.encoding import Tx
-from checkers.index import Index, Placed
+from checkers.index import Index, Placed, once
 from checkers.ledger import Ledger, Reads, permuted
 
 
@@ -104,11 +103,6 @@ class Replay:
         return root
 
 
-_cache: WeakKeyDictionary[Index, Replay] = WeakKeyDictionary()
-
-
 def replay_of(index: Index) -> Replay:
     """The re-execution of a run, made once per index."""
-    if index not in _cache:
-        _cache[index] = Replay(index)
-    return _cache[index]
+    return once(index, Replay)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from checkers.arithmetic import clan_faults, clan_majority, tribe_faults, tribe_quorum
-from checkers.index import MS, Index
+from checkers.index import MS, Index, once
 from results.history import Operation
 from results.trace import TraceEvent
 
@@ -21,15 +20,14 @@ SILENCE_MS = 3000.0
 
 def flaws(index: Index) -> tuple[str, ...]:
     """Why this run's records do not carry a pass; empty if they do. Made once per index."""
-    if index not in _cache:
-        found = [*history_flaws(index.history), *_roster(index)]
-        if index.info.target == "supra":
-            found += [*_traces(index), *_restarts(index), *_clocks(index)]
-        _cache[index] = tuple(dict.fromkeys(found))
-    return _cache[index]
+    return once(index, _flaws)
 
 
-_cache: WeakKeyDictionary[Index, tuple[str, ...]] = WeakKeyDictionary()
+def _flaws(index: Index) -> tuple[str, ...]:
+    found = [*history_flaws(index.history), *_roster(index)]
+    if index.info.target == "supra":
+        found += [*_traces(index), *_restarts(index), *_clocks(index)]
+    return tuple(dict.fromkeys(found))
 
 
 # ---------------------------------------------------------------- history

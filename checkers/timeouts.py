@@ -25,7 +25,7 @@ class Timeouts(Judge):
 
     def judge(self, index: Index) -> Verdict:
         anomalies, examined = _views(index)
-        good = {(event["view"], event["block"]) for event in certified(index).valid if event["kind"] != COMMIT}
+        good = certified(index).blocks
         doubts: list[str] = []
         checked: dict[tuple[object, ...], str | None] = {}
         for event in index.events("timeout_certificate"):

@@ -37,7 +37,7 @@ class Votes(Judge):
     def judge(self, index: Index) -> Verdict:
         anomalies: list[Anomaly] = []
         examined = 0
-        good = {(event["view"], event["block"]) for event in certified(index).valid if event["kind"] != COMMIT}
+        good = certified(index).blocks
         for node, life in lives(index, "vote", "timeout").items():
             if node not in index.info.tribe:
                 continue

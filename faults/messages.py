@@ -101,10 +101,9 @@ async def ruled(
     cluster: Cluster, rng: Random, name: str, rules: Sequence[MessageRule], judge: Judge, verify_s: float
 ) -> AsyncIterator[Receipt]:
     """Put the rules in force; on leaving take them away, let `judge` say what they did, and see that messages pass
-    unharmed on all their links."""
-    network, book = cast(MessageRules, cluster), book_of(cluster)
+    unharmed on their links."""
+    network, book, kinds = cast(MessageRules, cluster), book_of(cluster), _kinds_of(rules)
     links = tuple(dict.fromkeys(link for rule in rules for link in rule.links))
-    kinds = _all_kinds(rules)
     receipt = Receipt(name, tuple(f"{a}>{b}" for a, b in links), cluster.layer, cluster.now(), matched=len(links))
     seen = links if len(links) <= MOST_WATCHED else tuple(sorted(rng.sample(links, MOST_WATCHED)))
     book.ruled.update(links)
@@ -142,7 +141,7 @@ async def _verify(
     async def enough() -> bool:
         nonlocal last, unharmed, free
         free = [link for link in links if not book.held(link) and not book.ruled[link]]
-        watch = await network.watch(free, _all_kinds(rules))
+        watch = await network.watch(free, _kinds_of(rules))
         await cluster.sleep(WINDOW_S)
         last = await network.unwatch(watch)
         unharmed = 0 if _harmed(last) else unharmed + last.arrived
@@ -162,11 +161,9 @@ async def _verify(
         receipt.evidence += f"; after the heal {unharmed} messages passed unharmed, and its rules are gone"
 
 
-def _all_kinds(rules: Sequence[MessageRule]) -> tuple[str, ...]:
-    """The kinds that any of the rules is about; empty: all."""
-    return (
-        () if not all(rule.kinds for rule in rules) else tuple(dict.fromkeys(k for rule in rules for k in rule.kinds))
-    )
+def _kinds_of(rules: Sequence[MessageRule]) -> tuple[str, ...]:
+    """Kinds that some rule is about; empty: all."""
+    return tuple(sorted({kind for rule in rules for kind in rule.kinds})) if all(r.kinds for r in rules) else ()
 
 
 def _harmed(passage: Passage) -> bool:

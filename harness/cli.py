@@ -20,7 +20,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import judging, listing, screen
+from harness import evidence, judging, listing, screen
 from harness.backends.port import MachineError
 from harness.console import (
     RUNS,
@@ -50,6 +50,7 @@ app = typer.Typer(
 )
 SIGINT_EXIT = 130
 COMMANDS = {
+    "bench": "harness.command_bench",
     "frontier": "harness.command_frontier",
     "replay": "harness.command_replay",
     "search": "harness.command_search",
@@ -127,15 +128,22 @@ def run(
 
 @app.command()
 def check(
-    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history: .jsonl, .edn, .json")],
+    run_dir: Annotated[Path | None, typer.Argument(help="a run directory, or a history: .jsonl, .edn, .json")] = None,
     checker: Annotated[list[str] | None, typer.Option("--checker", help="judge by this checker (repeatable)")] = None,
     consistency: Annotated[str, typer.Option("--consistency", help="model of transactions to ask for")] = "",
     elle_cli: Annotated[
         Path | None, typer.Option("--elle-cli", envvar="MOONQUAKE_ELLE_CLI", help="ask the real Elle too: its jar")
     ] = None,
+    proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
+    evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
+    if (run_dir is None) == (proof is None):
+        raise UsageError("check: give a run (runs/latest) or --evidence FILE, one of the two")
+    if proof is not None:
+        return evidence.prove(proof, json)
+    assert run_dir is not None
     if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
         _sweep()
     opened = judging.open_run(run_dir, checker or ())
@@ -143,6 +151,8 @@ def check(
     verdicts = judging.judge(opened, names, consistency)
     if not checker:
         judging.keep(opened, verdicts, say)
+    if evidence_out is not None:
+        evidence.keep(opened, evidence_out)
     if elle_cli is not None:
         from harness import elle_cli as elle
 

@@ -147,7 +147,7 @@ def _report(found: dict[str, Any]) -> None:
     for size in found["sizes"]:
         observed = "open" if size["observed_bound"] is None else size["observed_bound"]
         plain(
-            f"{found['counted']} of {size['n']}: holds with {observed} faulty; claimed {size['claimed_bound']};"
+            f"{found['counted']} of {size['n']}: observed bound {observed}, claimed bound {size['claimed_bound']};"
             f" as expected: {ANSWERS[size['as_expected']]}"
         )
     for kind in ("anomalies", "unknown_reasons"):

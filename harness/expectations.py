@@ -11,7 +11,10 @@ from results.verdict import Status, Verdict
 
 RECEIPTS = "receipts"
 # Judged where they are named, or where the workload makes what they judge: elsewhere they would say UNKNOWN.
-ON_REQUEST = frozenset({"linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays"})
+ON_REQUEST = frozenset((
+    "linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays", "forensics", "accountability",
+    "preconfirmation",
+))  # fmt: skip
 OWED = {"list-append": ("elle-list-append",)}  # workload -> checkers that judge each of its runs
 _WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
 # No adversary, however strong, makes honest nodes do this: a defect of theirs, never the violation that was meant.

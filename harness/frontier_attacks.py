@@ -23,6 +23,7 @@ from nodes.committee import clan_faults, clan_majority, tribe_faults, tribe_quor
 
 Values: TypeAlias = dict[str, Any]  # of a scenario's TOML document
 REACH = 2  # for an attack without a bound of its own: so many nodes past the tribe's
+LARGE = 40  # nodes; above that a view's n^2 messages are too many for more than a few views
 
 
 class Attack(msgspec.Struct, frozen=True):
@@ -93,10 +94,6 @@ def _past(breaks: Callable[[int], int], n: int) -> int:
     return min(breaks(n) + 1, n - 1)
 
 
-def _less_one(n: int) -> int:
-    return n - 1
-
-
 # ---------------------------------------------------------------- scenarios
 def _base(layer: str) -> Values:
     return tomllib.loads((ROOT / "boundary" / f"{layer}-past-bound.toml").read_text(encoding="utf-8"))
@@ -119,11 +116,23 @@ def _sides(n: int, b: int) -> tuple[list[str], list[str]]:
     return _names(0, middle), _names(middle, n - b)
 
 
+def _slow(values: Values) -> None:
+    """Few views and little load, for large committees."""
+    values["network"] = {"latency": "uniform:250"}
+    values["cluster"]["parameters"] = {"delta_ms": 1000}
+    values["workload"] |= {"rate": 2, "clients": 4, "duration": "7s"}
+
+
 def _tribe(n: int, b: int) -> Values:
     values = _base("tribe")
     first, second = _sides(n, b)
     halves = [[*first, "g0"], second]
     values["cluster"]["nodes"] = n
+    if n > LARGE:  # leaders of either side alone, so that views are not wasted; double votes are enough for a fork
+        _slow(values)
+        values["cluster"]["leaders"] = [first[0], second[0]]
+        values["adversary"]["behaviour"] = values["adversary"]["behaviour"][1:]
+        values["fault"][0]["until"] = "6s"
     for behaviour in values["adversary"]["behaviour"]:
         behaviour["options"] = {"halves": halves}
     values["fault"][0]["groups"] = halves
@@ -156,14 +165,19 @@ def _amnesia(n: int, b: int) -> Values:
     return values
 
 
-def _silent_tribe(n: int, b: int) -> Values:
-    """The silence lasts longer than the checker's liveness bound, which grows with f_t (checkers/arithmetic.py)."""
-    values = _base("tribe-liveness")
-    values["cluster"]["nodes"] = n
+def _outlast(values: Values, n: int) -> None:
+    """Behaviours begin a second after the load and end a second before it; between, a standstill would be longer than
+    the checker's liveness bound, which grows with f_t (checkers/arithmetic.py)."""
     window_s = max(12, 6 + 3 * tribe_faults(n)) / 2 + 2
     values["workload"]["duration"] = f"{window_s + 2:g}s"
     for behaviour in values["adversary"]["behaviour"]:
-        behaviour["until"] = f"{window_s + 1:g}s"
+        behaviour |= {"from": "1s", "until": f"{window_s + 1:g}s"}
+
+
+def _silent_tribe(n: int, b: int) -> Values:
+    values = _base("tribe-liveness")
+    values["cluster"]["nodes"] = n
+    _outlast(values, n)
     _corrupt(values, _names(n - b, n))
     return values
 
@@ -173,6 +187,8 @@ def _clan(layer: str, breaks: Callable[[int], int], n: int, b: int) -> Values:
     values = _base(layer)
     total = max(n + 3, 3 * _past(breaks, n) + 1)
     values["cluster"] |= {"nodes": total, "clans": [_names(0, n), _names(n, total)]}
+    if total > LARGE:
+        _slow(values)
     _corrupt(values, _names(0, b))
     return values
 
@@ -198,10 +214,11 @@ def _plain(use: str, n: int, b: int) -> Values:
     values: Values = {
         "cluster": {"nodes": n, "clans": 1, "gateways": 1},
         "network": {"latency": "uniform:100"},
-        "workload": {"kind": "transfers", "rate": 10, "clients": 16, "duration": "8s"},
+        "workload": {"kind": "transfers", "rate": 10, "clients": 16},
         "adversary": {"behaviour": [{"use": use}]},
         "run": {"quiet": "6s"},
     }
+    _outlast(values, n)
     _corrupt(values, _names(n - b, n))
     return values
 
@@ -240,7 +257,7 @@ _ALL = (
     ),
     Attack(
         "family", "Batch proposers that ignore every transaction.", "family", (2, 3), 2, ("censorship",),
-        _less_one, lambda n: n, lambda n: min(n + 1, 2 * n - 2), _family,
+        lambda n: n - 1, lambda n: n, lambda n: min(n + 1, 2 * n - 2), _family,
     ),
 )  # fmt: skip
 ATTACKS: dict[str, Attack] = {attack.name: attack for attack in _ALL}

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from checkers import registry
-from harness import plugins, rundir
+from harness import evidence, plugins, rundir
 from harness.backends.port import MachineError
 from harness.expectations import as_expected, exit_code
 from harness.outcome import Exit, UsageError, nearest
@@ -26,6 +26,8 @@ RECORDS = ("run.json", "history.jsonl", "trace.jsonl")
 # Checkers of transactions, and what a history alone must hold to be judged by one of the others without being asked.
 TRANSACTIONAL = ("elle-list-append", "elle-rw-register")
 REGISTER_OPERATIONS = frozenset(("read", "write", "cas"))
+FORENSICS = "forensics"
+DISAGREEMENT = frozenset(("fork", "diverged", "two-certificates"))  # anomalies that have culprits
 
 
 def open_run(path: Path, chosen: Sequence[str] = ()) -> Run:
@@ -128,11 +130,22 @@ def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
     Returns the run, its verdicts, whether it was as expected, and the path of the report.
     """
     run = Run(directory)
-    verdicts = judge(run, checker_names(run, ()))
+    verdicts = explained(run, judge(run, checker_names(run, ())))
     expected = as_expected(run.info.expect, verdicts)
     rundir.write_verdicts(directory, verdicts)
     rundir.write_info(directory, msgspec.structs.replace(run.info, as_expected=expected))
     return run, verdicts, expected, write_report(directory)
+
+
+def explained(run: Run, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts; after a violation of agreement also that on its culprits, whose evidence is kept with the run."""
+    if not any(anomaly.kind in DISAGREEMENT for verdict in verdicts for anomaly in verdict.anomalies):
+        return verdicts
+    if all(verdict.property != FORENSICS for verdict in verdicts):
+        verdicts = [*verdicts, *judge(run, [FORENSICS])]
+    if any(verdict.measures.get("culprits") for verdict in verdicts if verdict.property == FORENSICS):
+        evidence.keep(run, run.directory / "evidence.json")
+    return verdicts
 
 
 def write_report(directory: Path) -> Path:

@@ -37,7 +37,8 @@ class MutantError(RuntimeError):
 
 
 class Patch(msgspec.Struct, frozen=True):
-    """`target` is "package.module:name" or "package.module:Class.name"; `wrap` makes the replacement of the original.
+    """`target` is "package.module:name" or "package.module:Class.name"; `wrap` makes the replacement of the original,
+    which also takes its place in dictionaries of that module.
 
     `predicate`: the original is free of effects, so it is asked as well and differing answers are counted.
     """
@@ -149,11 +150,16 @@ def _patched(mutant: Mutant, patch: Patch, use: Use) -> Iterator[None]:
     replacement: Any = _counted(original, patch.wrap(original), use)
     if isinstance(present, staticmethod | classmethod):
         replacement = type(present)(replacement)
+    tables = [(table, key) for table in _tables(patch.target) for key, value in table.items() if value is original]
     setattr(owner, name, replacement)
+    for table, key in tables:
+        table[key] = replacement
     try:
         yield
     finally:
         setattr(owner, name, present)
+        for table, key in tables:
+            table[key] = original
 
 
 def _forget() -> None:
@@ -175,6 +181,12 @@ def _counted(original: Function, mutated: Function, use: Use) -> Function:
         return result
 
     return call
+
+
+def _tables(target: str) -> list[dict[Any, Any]]:
+    """The dispatch tables of the target's module: a function that is called through one must be replaced there too."""
+    module = importlib.import_module(target.partition(":")[0])
+    return [value for value in vars(module).values() if isinstance(value, dict)]
 
 
 def _owner(mutant: Mutant, target: str) -> tuple[Any, str]:

@@ -60,7 +60,7 @@ def _leaders(rng: Random) -> list[str]:
 def _behaviours(rng: Random) -> list[dict[str, Any]]:
     if rng.random() < 0.1:
         return [{"use": "equivocating-leader"}, {"use": "double-voter"}]
-    options = {"pace_ms": rng.choice((2, 5, 10, 20)), "hold": rng.choice((0.0, 0.3, 0.7, 1.0))}
+    options = {"pace_ms": rng.choice((3, 10, 30, 100)), "hold": rng.choice((0.0, 0.3, 0.7, 1.0, 1.0))}
     return [{"use": "improviser", "options": options}]
 
 

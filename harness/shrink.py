@@ -19,7 +19,7 @@ from harness.shrinking.chart import chart_of, kinds_of
 from harness.shrinking.edits import Values, entries
 from harness.shrinking.passes import PASSES
 from harness.shrinking.search import MAX_TRIALS, Judge, Search, Shrunk, Target, run_passes
-from harness.shrinking.story import tell
+from harness.shrinking.story import sentence, tell
 from harness.toml import Source
 from harness.trial import trial
 from results.report.page import SEQUENCE
@@ -132,8 +132,7 @@ def _written(directory: Path, info: RunInfo, shrunk: Shrunk) -> Outcome:
 def scenario_text(search: Search, info: RunInfo) -> str:
     """The smallest scenario as a TOML file, with its origin above."""
     name = info.name.removesuffix(SUFFIX) + SUFFIX
-    description = f"{search.anomaly.summary.rstrip('.')}."
-    head = {"name": name, "description": description, "expect": search.values["expect"]}
+    head = {"name": name, "description": sentence(search.anomaly.summary), "expect": search.values["expect"]}
     values: Values = head | {key: value for key, value in search.values.items() if key not in head}
     lines = [
         f"Shrunk by moonquake from a run of {info.name} (seed {info.seed}, backend {info.backend}, {info.started_utc})",

@@ -1,57 +1,68 @@
-"""How likely a mutant is found: the share of random runs that kill it, and what its witness says."""
+"""Would the lab notice? A mutant under its scripted witness, and the share of random runs that kill it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
-from harness.mutants import Mutant, applied, kills
+from harness.commands import read_scenario
+from harness.mutants import Mutant, MutantError, Use, applied, kills
 from harness.scenario import Scenario
 from harness.schedules import schedule
-from harness.trial import trial
+from harness.trial import Trial, trial
 from results.binomial import interval
 
-Draw = Callable[[int], Scenario]
+Draw: TypeAlias = Callable[[int], Scenario]  # seed -> a random scenario within every bound
 
 
 class Share(msgspec.Struct, frozen=True):
-    """Of `runs` random runs `kills` violated what must catch the mutant; `low`..`high` is the exact 95 % interval.
+    """`hits` of `runs` random runs, `low`..`high` the exact 95 % interval of their share, `first` the number of the
+    first one (from 1). Hits are kills, or for the clean cores violations: each of them is a false alarm."""
 
-    `violations` counts the runs in which any property failed; `first` is the number of the first kill, from 1.
-    """
-
-    mutant: str
+    name: str
     runs: int
-    kills: int
-    violations: int
+    hits: int
     low: float
     high: float
     first: int | None
     seconds: float
 
 
-def share(mutant: Mutant | None, runs: int, draw: Draw = schedule, seed: int = 0) -> Share:
-    """Run the mutant (None: the clean cores, where every violation is a false alarm) under random scenarios.
+def under_witness(mutant: Mutant, seed: int = 1) -> tuple[Trial, tuple[Use, ...]]:
+    """The mutant's witness played with the mutant in force, and what became of its patches. Raises MutantError."""
+    with applied(mutant) as uses:
+        return trial(read_scenario(mutant.witness), seed), uses
 
-    Run i is that of seed `seed` + i. A mutant that no run ever reached (its patch was not called) has no share and
-    raises MutantError.
+
+def share(mutant: Mutant, runs: int, draw: Draw = schedule, seed: int = 0) -> Share:
+    """The share of random runs that kill the mutant; run i has seed `seed` + i.
+
+    Raises MutantError if no run ever called one of its patches: nothing was tried then.
     """
-    killed = violated = 0
-    first: int | None = None
+    unused = {patch.target for patch in mutant.patches}
+
+    def killed(number: int) -> bool:
+        with applied(mutant, must_run=False) as uses:
+            result = trial(draw(number), number)
+        unused.difference_update(use.target for use in uses if use.calls)
+        return bool(kills(mutant, result))
+
+    found = _count(mutant.id, killed, runs, seed)
+    if unused:
+        raise MutantError(f"mutant {mutant.id}: none of {runs} random runs called {', '.join(sorted(unused))}")
+    return found
+
+
+def false_alarms(runs: int, draw: Draw = schedule, seed: int = 0) -> Share:
+    """The share of random runs of the clean cores in which some property fails."""
+    return _count("clean", lambda number: bool(trial(draw(number), number).violated()), runs, seed)
+
+
+def _count(name: str, hit: Callable[[int], bool], runs: int, seed: int) -> Share:
     begun = time.monotonic()
-    for number in range(runs):
-        scenario = draw(seed + number)
-        if mutant is None:
-            result = trial(scenario, seed + number)
-        else:
-            with applied(mutant, must_run=runs == 1):
-                result = trial(scenario, seed + number)
-        violated += bool(result.violated())
-        if mutant is not None and kills(mutant, result):
-            killed += 1
-            first = first or number + 1
-    low, high = interval(killed, runs)
-    name = mutant.id if mutant is not None else "clean"
-    return Share(name, runs, killed, violated, low, high, first, time.monotonic() - begun)
+    hits = [number for number in range(runs) if hit(seed + number)]
+    low, high = interval(len(hits), runs)
+    return Share(name, runs, len(hits), low, high, hits[0] + 1 if hits else None, time.monotonic() - begun)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.backends.sim.tape import Tape
+from harness.backends.sim.backend import SimBackend
 from harness.genesis import random_of
 from harness.regime import draw_byzantine, regime_of
 from harness.scenario import Scenario
@@ -34,7 +34,7 @@ class FakeJudge:
         self._fails, self._property, self._kind = fails, property, kind
 
     def __call__(
-        self, scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, tape: Tape | None = None
+        self, scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, backend: SimBackend | None = None
     ) -> Trial:
         self.asked.append((scenario, seed))
         byzantine = draw_byzantine(scenario, random_of(seed, "byzantine"))

@@ -8,14 +8,15 @@ seed. `pace_ms` is the least time between two acts, `hold` the share of the hone
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from faults.byzantine.overheard import KINDS, Overheard
 from faults.byzantine.port import Behaviour, CorruptedNode
+from nodes.crypto import bitmap_of
 from nodes.messages import (
-    AvailabilityCertificate,
     Block,
+    BlockCertificate,
     CommitVote,
     FallbackProposal,
     Message,
@@ -25,12 +26,14 @@ from nodes.messages import (
     Timeout,
     TimeoutCertificate,
     Vote,
+    VoteKind,
     block_hash,
 )
 
 MS = 1_000_000
 CONSENSUS = ("OPT", "NRM", "FBK", "VOTE", "CMT", "TMO", "QC", "CQC", "TC")
 DEPTH = 3  # views back from the current one in which it still acts
+MOST = 10  # moves at a time
 SENSIBLE = 0.7  # share of the choices that could be legal; the rest is anything
 
 
@@ -46,6 +49,7 @@ class Improviser(Behaviour):
         self._hold = float(hold)
         self._heard = Overheard()
         self._due = 0
+        self._moves: tuple[Callable[[CorruptedNode], Message | None], ...] = ()
         self._leads: set[int] = set()  # views that the own core proposed for
 
     def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
@@ -63,18 +67,20 @@ class Improviser(Behaviour):
         yield to, message
 
     def act(self, node: CorruptedNode) -> Iterable[tuple[NodeId, Message]]:
-        if node.now < self._due:
-            return
-        self._due = node.now + self._pace
-        move = node.rng.choice((self._propose, self._propose, self._vote, self._vote, self._timeout, self._certificate))
-        message = move(node)
-        if message is None:
-            return
-        self._heard.learn(message)
         others = [member for member in node.committee.tribe if member not in node.coalition]
-        targets = node.rng.sample(others, node.rng.randint(1, len(others)))
-        self.receipt.injected += len(targets)
-        yield from ((to, message) for to in targets)
+        if not self._moves:  # a random part of all there is, so that no kind of move always spoils another
+            every = (self._propose, self._vote, self._timeout, self._certificate)
+            self._moves = tuple(node.rng.choices(every, k=node.rng.randint(2, 6)))
+        for _ in range(MOST):  # what is due since the last call: nothing may have happened here for a while
+            if node.now < self._due:
+                return
+            self._due = max(self._due + self._pace, node.now - MOST * self._pace)
+            message = node.rng.choice(self._moves)(node)
+            if message is not None:
+                self._heard.learn(message)
+                targets = node.rng.sample(others, node.rng.randint(1, len(others)))
+                self.receipt.injected += len(targets)
+                yield from ((to, message) for to in targets)
 
     # ------------------------------------------------------------ moves
     def _view(self, node: CorruptedNode) -> int:
@@ -93,11 +99,11 @@ class Improviser(Behaviour):
         view = self._view(node)
         if view not in self._leads and not (order and order[view % len(order)] == node.id):
             return None
-        sensible = node.rng.random() < SENSIBLE
-        parents = self._blocks(node, view - (1 if sensible else DEPTH), view - 1)
+        sensible, kind = node.rng.random() < SENSIBLE, node.rng.choice(KINDS)
+        parents = self._blocks(node, view - (1 if sensible and kind != "fallback" else DEPTH), view - 1)
         if not parents:
             return None
-        parent, kind = node.rng.choice(parents), node.rng.choice(KINDS)
+        parent = node.rng.choice(parents)
         justification = self._timeouts(node, view - 1) if kind == "fallback" else None
         if sensible and justification is not None and justification.high.block in self._heard.blocks:
             parent = justification.high.block
@@ -117,8 +123,7 @@ class Improviser(Behaviour):
             return node.rng.choice(known)
         above = self._heard.blocks[parent]
         time_ms = max(above.timestamp_ms, node.now // MS) + len(known)
-        payload: tuple[AvailabilityCertificate, ...] = ()
-        return Block(above.chain, above.epoch, view, above.height + 1, parent, node.id, time_ms, payload)
+        return Block(above.chain, above.epoch, view, above.height + 1, parent, node.id, time_ms, ())
 
     def _vote(self, node: CorruptedNode) -> Message | None:
         blocks = self._blocks(node, node.view - 1, node.view + 1)
@@ -141,11 +146,23 @@ class Improviser(Behaviour):
         return Timeout(view, lock, node.id, node.sign(node.domain.timeout(view, lock.view)))
 
     def _certificate(self, node: CorruptedNode) -> Message | None:
-        """Any certificate that can be formed, block or time-out."""
-        if node.rng.random() < 0.3:
+        """Any certificate that can be formed, block or time-out; at times one that cannot."""
+        chance = node.rng.random()
+        if chance < 0.3:
             return self._timeouts(node, self._view(node))
         blocks = self._blocks(node, node.view - 1, node.view + 1)
-        return self._heard.certificate(node, node.rng.choice(blocks), node.rng.choice(KINDS)) if blocks else None
+        if not blocks:
+            return None
+        block, kind = node.rng.choice(blocks), node.rng.choice(KINDS)
+        return self._forged(node, block, kind) if chance < 0.4 else self._heard.certificate(node, block, kind)
+
+    def _forged(self, node: CorruptedNode, block: bytes, kind: VoteKind) -> BlockCertificate:
+        """Signed by itself, and in the name of others."""
+        tribe, view = node.committee.tribe, self._heard.blocks[block].view
+        signers = [m for m in tribe if m == node.id or node.rng.random() < SENSIBLE]
+        own = node.sign(node.domain.vote(kind, view, block))
+        signatures = tuple(own if member == node.id else bytes(64) for member in signers)
+        return BlockCertificate(node.domain.epoch, kind, view, block, bitmap_of(tribe, signers), signatures)
 
     def _timeouts(self, node: CorruptedNode, view: int) -> TimeoutCertificate | None:
         """A timeout certificate of a random quorum of those who timed out."""

@@ -11,10 +11,11 @@ from results.report.sequence import Arrow, Band, Chart, Lifeline, Mark, letters
 from results.store import FaultInfo
 from results.verdict import Anomaly
 
+# Kinds of messages that matter to a property; those of consensus where it is not named.
 KINDS = {
     "availability": DATA, "dedup": DATA, "censorship": DATA,
     "state-root": EXECUTION, "acknowledged": EXECUTION, "conservation": EXECUTION,
-}  # fmt: skip  # of messages that matter to a property; consensus where it is not named
+}  # fmt: skip
 STYLE = {
     "OPT": "proposal", "NRM": "proposal", "FBK": "proposal", "VOTE": "vote", "CMT": "commit", "TMO": "timeout",
     "QC": "certificate", "CQC": "certificate", "TC": "timeout", "DAQC": "certificate", "SC": "certificate",
@@ -26,10 +27,10 @@ VERBS = {
     "SV": "state vote", "B": "sends batch", "BREQ": "asks for", "BRSP": "returns",
 }  # fmt: skip
 MAX_ARROWS = 150
-BEFORE_MD, AFTER_MD = 6, 1  # message delays round the witness, where no subject says when it began
+BEFORE_MD = 6  # message delays before the witness, where no subject says when it began
 MAX_MARKS = 5  # of one node at one moment
 ALWAYS = ("restart", "halt", "enter", "timeout")  # drawn whatever they are about; the last two for consensus only
-SHOWN_NAMES = 4  # of receivers; more are counted
+SHOWN_NAMES = 3  # of receivers; more are counted
 
 
 def kinds_of(property: str) -> tuple[str, ...]:

@@ -51,6 +51,20 @@ def entries(values: Values) -> list[tuple[Path, dict[str, Any]]]:
     return [((*path, i), entry) for path in (FAULTS, BEHAVIOURS) for i, entry in enumerate(get(values, path, []))]
 
 
+def lists(values: Values, path: Path) -> list[Path]:
+    """Places of lists of several things in the entry at `path`, outermost first; a range of views is none."""
+    found: list[Path] = []
+    queue = [path]
+    while queue:
+        place = queue.pop(0)
+        value = get(values, place)
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        queue += [(*place, key) for key, below in inner if isinstance(below, dict | list)]
+        if isinstance(value, list) and len(value) > 1 and place[-1] != "views":
+            found.append(place)
+    return found
+
+
 def corrupting(values: Values, nodes: Sequence[str]) -> Values:
     """Only these nodes are corrupted, and behave as they did."""
     behaviours = []

@@ -21,7 +21,8 @@ QUIET = ("1s", "2s", "4s")
 PLAIN_LATENCY = "uniform:50"
 ROUND_MS = 100  # at least; else two message delays, in which a view does its work
 ESSENTIAL = ("use", "from", "until", "victims", "groups", "nodes", "topology", "options")  # other keys are options
-LEAST_NODES = 4
+SIZES = (4, 5, 6, 7, 8, 9, 10, 13, 16, 25, 31, 50, 100, 200)  # of tribes, tried in this order
+SINGLES = 10  # honest nodes that are taken out one at a time
 
 
 def pin(search: Search) -> None:
@@ -76,17 +77,21 @@ def more_honest(search: Search) -> None:
                 break
 
 
-def fewer_victims(search: Search) -> None:
-    """Take victims out of faults, behaviours and groups."""
-    for path, entry in edits.entries(search.values):
-        lists: list[Path] = [(*path, key) for key in ("victims", "nodes") if isinstance(entry.get(key), list)]
-        lists += [(*path, "groups", number) for number in range(len(entry.get("groups", ())))]
-        for place in lists:
+def fewer_names(search: Search) -> None:
+    """Take names out of what faults and behaviours list: victims, groups, links, kinds, the steps of a script."""
+    for path, _ in edits.entries(search.values):
+        for place in edits.lists(search.values, path):
             ddmin(
-                get(search.values, place),
-                lambda part, place=place: search.attempt("fewer victims", put(search.values, place, part)),  # type: ignore[misc]
+                get(search.values, place, []),
+                lambda part, place=place: search.attempt(  # type: ignore[misc]
+                    f"fewer {_noun(place)}", put(search.values, place, part)
+                ),
                 least=1,
             )
+
+
+def _noun(place: Path) -> str:
+    return next(part for part in reversed(place) if isinstance(part, str))
 
 
 def fewer_options(search: Search) -> None:
@@ -136,7 +141,8 @@ def fewer_nodes(search: Search) -> None:
     named = not byzantine or isinstance(get(search.values, ("adversary", "nodes")), list)
     counts = {
         n: dict.fromkeys(min(len(byzantine), tribe_faults(n) + past) for past in (1, 0))
-        for n in range(LEAST_NODES, len(tribe))
+        for n in SIZES
+        if n < len(tribe)
     }
     smaller = [
         {*spread(byzantine, count), *spread(honest, n - count)}
@@ -144,7 +150,7 @@ def fewer_nodes(search: Search) -> None:
         for count in counts[n]
         if named and n - count <= len(honest)
     ]
-    smaller += [set(tribe) - {node} for node in reversed(honest) if len(tribe) > LEAST_NODES]
+    smaller += [set(tribe) - {node} for node in honest[-SINGLES:] if len(tribe) > SIZES[0]]
     for chosen in smaller:
         left = [node for node in tribe if node in chosen]
         values = keep(search.values, left, search.trial.info.gateways)
@@ -153,8 +159,9 @@ def fewer_nodes(search: Search) -> None:
 
 
 def fewer_clans(search: Search) -> None:
-    """One clan, or at least fewer."""
-    for number in range(1, len(search.trial.info.clans)):
+    """One clan, or at least fewer, or at least as many without their lists."""
+    listed = isinstance(get(search.values, ("cluster", "clans")), list)
+    for number in range(1, len(search.trial.info.clans) + listed):
         if search.attempt(f"clans: {number}", put(search.values, ("cluster", "clans"), number)):
             return
 
@@ -213,7 +220,7 @@ def less_waiting(search: Search) -> None:
 
 def plainer_network(search: Search) -> None:
     """No jitter, no limits, one latency for all links, the usual protocol parameters."""
-    for key in ("jitter_ms", "egress_mbit", "sync_ms", "transport"):
+    for key in ("jitter_ms", "egress_mbit", "sync_ms", "transport", "votes"):
         search.attempt(f"no {key}", put(search.values, ("network", key), None))
     if not search.trial.scenario.network.latency.startswith("uniform:"):
         plain = put(search.values, ("network", "latency"), PLAIN_LATENCY)
@@ -224,5 +231,5 @@ def plainer_network(search: Search) -> None:
 
 PASSES: tuple[Pass, ...] = (
     pin, shorter_load, fewer_faults, fewer_behaviours, merge, more_honest, fewer_nodes, fewer_clans, fewer_gateways,
-    less_load, plainer_network, fixed_leaders, fewer_victims, fewer_options, narrower_windows, less_waiting,
+    less_load, plainer_network, fixed_leaders, fewer_names, fewer_options, narrower_windows, less_waiting,
 )  # fmt: skip

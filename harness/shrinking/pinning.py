@@ -5,14 +5,18 @@ The pinned scenario does in any later run what the seed did in this one, so taki
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from faults import topology
 from faults.port import Link
+from harness import plugins
 from harness.shrinking.edits import BEHAVIOURS, FAULTS, Values, get, put
 from results.history import Operation
 from results.store import RunInfo
+
+CHANCE = ("one", "minority", "third", "leader", "clan-majority", "clan-minority")  # words of faults/victims.py
 
 
 def pinned(values: Values, info: RunInfo, history: Iterable[Operation]) -> Values:
@@ -39,10 +43,21 @@ def _fixed(fault: dict[str, Any], targets: Sequence[str], nodes: Sequence[str]) 
     links = [_link(target) for target in targets]
     if fault["use"] == "partition":
         return _partition(fault, links, nodes)
+    chosen = [key for key in ("victims", "senders", "receivers") if _by_chance(fault.get(key))]
+    if not chosen:
+        return fault
     victims = [node for node in nodes if all((node, other) in links for other in nodes if other != node)]
-    if victims and fault.get("victims", "all") != "all" and set(topology.touching(nodes, victims)) == set(links):
+    if chosen == ["victims"] and victims and set(topology.touching(nodes, victims)) == set(links):
         return fault | {"victims": victims}
+    if "links" in inspect.signature(plugins.load("faults", fault["use"])).parameters:
+        rest = {key: value for key, value in fault.items() if key not in ("victims", "senders", "receivers")}
+        return rest | {"links": list(targets)}
     return fault
+
+
+def _by_chance(victims: Any) -> bool:
+    """Does the seed, or the moment, decide whom this means?"""
+    return isinstance(victims, str) and victims.partition(":")[0] in CHANCE
 
 
 def _partition(fault: dict[str, Any], links: Sequence[Link], nodes: Sequence[str]) -> dict[str, Any]:

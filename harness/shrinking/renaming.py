@@ -42,10 +42,9 @@ def _renamed(value: Any, new: Mapping[str, str]) -> Any:
         return items if items or not value else GONE
     if isinstance(value, str) and _ONLY_NAME.fullmatch(value):
         return new.get(value, GONE)
-    if isinstance(value, str):  # "n0>n1" and the like
+    if isinstance(value, str) and ".py:" not in value:  # "n0>n1", "VOTE 38 n0 n1"
         names = _NAME.findall(value)
-        if names and ">" in value:
-            return GONE if any(name not in new for name in names) else _NAME.sub(lambda m: new[m.group()], value)
+        return GONE if any(name not in new for name in names) else _NAME.sub(lambda m: new[m.group()], value)
     return value
 
 

@@ -30,23 +30,18 @@ from results.verdict import Anomaly, Status, Verdict
 Pass: TypeAlias = Callable[["Search"], None]
 
 
+MAX_TRIALS = 500
+OTHER_SEEDS = (1, 2)  # tried where a change moves what the seed decides
+# What a candidate that cannot be run raises: it is refused, the search goes on.
+FAILURES = (UsageError, UnsupportedError, MachineError, RecordingError, DeadlockError)
+
+
 class Judge(Protocol):
     """Runs and judges a scenario (harness.trial.trial, or something that stands in for it)."""
 
     def __call__(
         self, scenario: Scenario, seed: int, checkers: Sequence[str] | None = None, backend: SimBackend | None = None
     ) -> Trial: ...
-
-
-MAX_TRIALS = 500
-OTHER_SEEDS = (1, 2)  # tried where a change moves what the seed decides
-FAILURES = (
-    UsageError,
-    UnsupportedError,
-    MachineError,
-    RecordingError,
-    DeadlockError,
-)  # of a candidate that cannot be run
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -84,7 +79,7 @@ class Search:
         self.trials = 0
         self.steps: list[str] = []  # what was gained, in order
         self.judge, self._max, self._late, self._watch = judge, max_trials, late, watch
-        self._refused: set[bytes] = set()
+        self._tried: set[bytes] = set()
         self.original = copy.deepcopy(values)
         self._hold = _held(values)
         self.trial, self.seed = self._first(values, seed)
@@ -124,9 +119,9 @@ class Search:
 
     def _one(self, step: str, values: Values, seed: int) -> bool:
         key = msgspec.json.encode([values, seed], order="deterministic")
-        if key in self._refused:
+        if key in self._tried:
             return False
-        self._refused.add(key)
+        self._tried.add(key)
         try:
             scenario = self.settled(values, seed)
         except UsageError:

@@ -100,7 +100,7 @@ def _certificates(trial: Trial, anomaly: Anomaly) -> list[str]:
 def _ending(trial: Trial, anomaly: Anomaly, moment: int) -> str:
     since = (moment - trial.info.load_start) / 1e9
     when = f"{abs(since):.3f} s {'after' if since >= 0 else 'before'} the load begins" if moment else "in the end"
-    return f"The witness is complete {when}: {anomaly.summary.rstrip('.')}."
+    return f"The witness is complete {when}: {sentence(anomaly.summary)}"
 
 
 def _closing(shrunk: Shrunk) -> str:
@@ -114,6 +114,11 @@ def _closing(shrunk: Shrunk) -> str:
 
 
 # ---------------------------------------------------------------- words
+def sentence(text: str) -> str:
+    """With a full stop at its end (an abridged hash has two)."""
+    return text if text.endswith(".") else f"{text}."
+
+
 def _summary(use: str) -> str:
     """The behaviour's own first sentence: its module's, or its class's."""
     try:
@@ -131,7 +136,16 @@ def _called(use: str) -> str:
 
 
 def _options(options: dict[str, Any]) -> str:
-    return ", ".join(f"{key} = {value}" for key, value in options.items())
+    return ", ".join(_option(key, value) for key, value in options.items())
+
+
+def _option(key: str, value: Any) -> str:
+    """ "delay_ms = 30"; "senders n1 and n2"; of a script only how long it is: the scenario file holds it."""
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return f"{key} of {_number(len(value))}"
+    if isinstance(value, list):
+        return f"{key} {_names([str(item) for item in value])}" if value else f"no {key}"
+    return f"{key} = {value}"
 
 
 def _names(names: Sequence[str]) -> str:

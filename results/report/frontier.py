@@ -40,15 +40,21 @@ def write_frontier(directory: Path, found: dict[str, Any]) -> Path:
 
 
 def rates(found: dict[str, Any]) -> go.Figure:
-    """Rate of violations over faulty nodes, a line a size, with its interval and its claimed bound."""
+    """Rate of violations over faulty nodes, a line a size, with its interval and its claimed bound.
+
+    Sizes stand a little beside each other, so that none hides another.
+    """
     figure = blank("share of runs violated", f"faulty nodes in the {found['counted']}")
+    step = min(0.07, 0.6 / len(found["sizes"]))
     for place, size in enumerate(found["sizes"]):
+        beside = step * (place - (len(found["sizes"]) - 1) / 2)
         points = [p for p in found["points"] if p["n"] == size["n"] and p["violations"] + p["held"]]
         shares = [p["violations"] / (p["violations"] + p["held"]) for p in points]
         colour = PALETTE[place % len(PALETTE)]
         figure.add_trace(
             go.Scatter(
-                x=[p["b"] for p in points],
+                x=[p["b"] + beside for p in points],
+                customdata=[p["b"] for p in points],
                 y=shares,
                 error_y={
                     "type": "data",
@@ -61,10 +67,10 @@ def rates(found: dict[str, Any]) -> go.Figure:
                 line={"color": colour, "width": 2},
                 marker={"symbol": _SYMBOLS[place % len(_SYMBOLS)], "size": 9},
                 name=f"n = {size['n']}",
-                hovertemplate="%{y:.0%} with %{x} faulty<extra>n = " + str(size["n"]) + "</extra>",
+                hovertemplate="%{y:.0%} with %{customdata} faulty<extra>n = " + str(size["n"]) + "</extra>",
             )
         )
-        figure.add_vline(x=size["claimed_bound"] + 0.5, line={"color": colour, "width": 1, "dash": "dot"})
+        figure.add_vline(x=size["claimed_bound"] + 0.5 + beside, line={"color": colour, "width": 1, "dash": "dot"})
     figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05])
     figure.update_xaxes(dtick=1)
     return figure

@@ -116,8 +116,9 @@ class _Drawing:
         for mark in chart.marks:
             if mark.node in self.x:
                 self.labels.setdefault((mark.time, mark.node), []).append(mark)
+        self.top = TOP + LINE * len(chart.bands)  # what is on from the beginning is named above
         self.y = self._rows()
-        self.bottom = max(self.y.values(), default=TOP) + LINE * (2 + self._lines(max(self.y, default=0)))
+        self.bottom = max(self.y.values(), default=self.top) + LINE * (2 + self._lines(max(self.y, default=0)))
         self.width = LEFT + LANE * len(chart.lifelines) + RIGHT - LANE // 2
         self.height = self.bottom + 2 * PAD + LINE * (3 + len(chart.notes))
         self.colour = {subject: f"s{i}" for i, subject in enumerate(chart.subjects) if i < COLOURS}
@@ -128,7 +129,7 @@ class _Drawing:
         moments = {mark.time for mark in self.chart.marks} | {arrow.sent for arrow in self.chart.arrows}
         moments |= {arrow.arrived for arrow in self.chart.arrows if arrow.arrived is not None}
         rows: dict[int, int] = {}
-        y = TOP
+        y = self.top
         ordered = sorted(moments)
         least = GAP[0] + 5 * len(self.x)  # arrows across a wide chart need some slope
         for now, following in pairwise([*ordered, *ordered[-1:]]):
@@ -144,7 +145,7 @@ class _Drawing:
         """y of any time, between the moments too."""
         known = sorted(self.y)
         if not known or time <= known[0]:
-            return self.y[known[0]] - PAD if known and time < known[0] else TOP
+            return self.y[known[0]] - PAD if known and time < known[0] else self.top
         if time >= known[-1]:
             return self.y[known[-1]] + (PAD if time > known[-1] else 0)
         for a, b in pairwise(known):
@@ -207,7 +208,7 @@ class _Drawing:
             top, bottom = self.at(band.start), self.at(band.stop)
             wide, high = LANE * len(self.chart.lifelines), max(4, bottom - top)
             yield f'<rect class="band" x="{LEFT}" y="{top:.0f}" width="{wide}" height="{high:.0f}"/>'
-            yield _text(LEFT + 4, top + 12 + LINE * row, band.text, "band-text")
+            yield _text(LEFT + 4, top - 4 - LINE * row, band.text, "band-text")
 
     def _lifelines(self) -> Iterable[str]:
         right = LEFT + LANE * len(self.chart.lifelines)

@@ -18,7 +18,7 @@ REQUIRED: dict[str, dict[str, Any]] = {  # parameters without a default
     "chaos": {"most_ms": 500, "loss": 0.1},
     "clock-skew": {"skew_ms": 300},
     "message-delay": {"high_ms": 100},
-    "round-partition": {"rounds": [{"view": 5, "groups": [["n0", "n1"], ["n2", "n3"]]}]},
+    "round-partition": {"rounds": [{"view": 5, "groups": [["n0", "n1"], ["n2"]]}]},
     "slow-disk": {"sync_ms": 20},
 }
 

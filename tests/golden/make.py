@@ -8,6 +8,7 @@ import msgspec
 
 from tests.golden import delays, registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
+from tests.golden.plants_services import rescued, split
 from tests.golden.story import Story
 from tests.golden.world import World
 
@@ -23,6 +24,10 @@ def good(checker: str, base: Story) -> Story:
     story = base.copy()
     if checker == "receipts":
         declare_partition(story)
+    if checker == "forensics":
+        story = split(world(), story)
+    if checker == "accountability":
+        story = rescued(world(), story)
     if checker == "linearizable":
         story.history = registers.history("ok-keys-are-independent")
     if checker in ("cadence", "message-delays"):

@@ -35,6 +35,11 @@ READS = {
     "message-delays": ("start", "propose", "finalise", "batch", "available"),
     "elle-list-append": ("start",),
     "elle-rw-register": ("start",),
+    "accountability": ("start", "finalise", "available", "batch", "received", "include"),
+    "order": ("start", "finalise", "batch", "available", "execute", "gateway"),
+    "preconfirmation": ("start", "finalise", "batch", "available"),
+    "xrbc-agreement": ("start", "finalise", "batch", "available", "execute"),
+    "forensics": ("start", "propose", "finalise", "certify", "timeout_certificate"),
 }  # what a golden file of each checker holds
 
 

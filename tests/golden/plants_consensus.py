@@ -94,7 +94,7 @@ def understated_lock(world: World, story: Story) -> None:
     story.add({"event": "timeout", "view": view, "lock_view": 1}, node="n0", incarnation=1, time=story.info["end"])
 
 
-@plant("locks", "timeout-without-age")
+@plant("locks", "lock-too-new")
 def timed_out_after_the_certificate(world: World, story: Story) -> None:
     view = _last(story)
     story.add({"event": "timeout", "view": view, "lock_view": view}, node="n0", incarnation=1, time=story.info["end"])

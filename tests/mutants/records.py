@@ -159,6 +159,61 @@ def timeout_certificate_one_short(story: Story, rng: Random) -> bool:
     return True
 
 
+@plant("votes")
+def a_second_vote_of_a_kind(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "vote", kind="normal"))
+    if event is None:
+        return False
+    story.add(event, block=noise(rng))
+    return True
+
+
+@plant("votes")
+def a_vote_after_giving_up(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "vote", kind="normal"))
+    if event is None:
+        return False
+    story.add(event, event="timeout", lock_view=event["view"] - 1, time=event["time"] - 1)
+    return True
+
+
+@plant("locks")
+def a_lock_that_falls(story: Story, rng: Random) -> bool:
+    node = rng.choice(steady(story))
+    held = sorted(story.events("lock", node=node), key=lambda e: int(e["view"]))
+    if len(held) < 2:
+        return False
+    story.add(held[rng.randrange(len(held) - 1)], time=story.info["end"])
+    return True
+
+
+@plant("timeouts")
+def a_view_entered_for_no_reason(story: Story, rng: Random) -> bool:
+    event = pick(rng, honest(story, "enter", via="certificate", node=rng.choice(steady(story))))
+    if event is None:
+        return False
+    for kind in ("optimistic", "normal", "fallback"):
+        story.drop("certify", node=event["node"], view=event["view"] - 1, kind=kind)
+    return True
+
+
+@plant("ancestry")
+def a_certified_block_beside_the_chain(story: Story, rng: Random) -> bool:
+    """It extends the block below the one that was committed directly before it."""
+    chain = sorted(
+        {(e["height"], e["block"]) for e in honest(story, "finalise") if e.get("rule") in ("two-chain", "commit-votes")}
+    )
+    if len(chain) < 4:
+        return False
+    at = rng.randrange(2, len(chain))
+    block, below = chain[at][1], chain[at - 2][1]
+    for name in ("propose", "vote", "finalise"):
+        for event in story.events(name, block=block):
+            if "parent" in event:
+                event["parent"] = below
+    return True
+
+
 @plant("prefix")
 def a_height_left_out(story: Story, rng: Random) -> bool:
     node = rng.choice(steady(story))

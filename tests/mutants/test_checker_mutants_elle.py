@@ -54,7 +54,7 @@ LISTS = {
         "(s.first_write[self.reads] < -1)",
     ),
     "own appends may come in any order": (Lists.own_order, "(s.previous_write >= 0)", "(s.previous_write < -1)"),
-    "updates may be lost": (Lists.lost_updates, "if len(group) > 1", "if len(group) > 2"),
+    "updates may be lost": (steps.shared, "code[order[1:]] == code", "code[order[1:]] < code"),
     "nothing on top of aborted appends is told": (Lists._dirty_updates, "& failed[:-1] &", "& failed[1:] &"),
 }
 REGISTERS = {

@@ -77,12 +77,12 @@ def needs(draw: st.DrawFn) -> tuple[Values, dict[str, Any]]:
 def planted(need: dict[str, Any]) -> FakeJudge:
     def fails(scenario: Scenario) -> bool:
         uses = {f.use for f in scenario.faults} | {b.use for b in scenario.adversary.behaviours}
-        return (
-            need["uses"] <= uses
-            and len(scenario.cluster.tribe) >= need["n"]
-            and scenario.adversary.count >= need["byzantine"]
-            and scenario.workload.rate >= need["rate"]
+        enough = (
+            len(scenario.cluster.tribe) >= need["n"],
+            scenario.adversary.count >= need["byzantine"],
+            scenario.workload.rate >= need["rate"],
         )
+        return need["uses"] <= uses and all(enough)
 
     return FakeJudge(fails)
 

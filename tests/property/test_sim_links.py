@@ -1,4 +1,4 @@
-"""The simulated network, disk and clock hold what they promise, whatever is done to them (Hypothesis)."""
+"""The simulated network holds what it promises, whatever is done to it (Hypothesis)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faults.port import Link, LinkCount, MessageRule, Shape
-from harness.backends.sim.disk import Disk
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.links import Links
-from harness.backends.sim.node import LocalClock
 from harness.backends.sim.wire import Suspects
 from nodes.messages import Message, Vote
-from nodes.records import BatchKeyRecord, Record, VoteState, latest
 
 NAMES = ("a", "b", "c")
 LINKS: tuple[Link, ...] = tuple((x, y) for x in NAMES for y in NAMES if x != y)
@@ -349,74 +346,3 @@ def test_counters_start_again_with_the_process() -> None:
     assert net.links.counters()["a", "b"] == LinkCount(1, 0, 0)
     net.links.died(0)
     assert net.links.counters()["a", "b"] == LinkCount(0, 0, 0)
-
-
-# ---------------------------------------------------------------- disk and clock
-def _record(number: int, votes: bool) -> Record:
-    if not votes:
-        return BatchKeyRecord(0, "n0", number, bytes(32))
-    return VoteState(number, 0, bytes(32), 0, 0, 0, (), None, ())  # type: ignore[arg-type]  # the lock plays no part
-
-
-@given(st.lists(st.booleans() | st.sampled_from(["sync", "power", "kill"]), max_size=40))
-def test_a_power_loss_keeps_exactly_the_synced_prefix(steps: Sequence[bool | str]) -> None:
-    disk = Disk()
-    written: list[Record] = []
-    durable: list[Record] = []
-    lost = 0
-    for number, step in enumerate(steps):
-        if isinstance(step, bool):
-            written.append(_record(number, step))
-            disk.append(written[-1])
-        elif step == "sync":
-            disk.synced(disk.written)
-            durable = list(written)
-        else:
-            if step == "power":
-                gone = disk.power_loss()
-                assert gone == len(written) - len(durable)
-                lost, written = lost + gone, list(durable)
-            found = disk.recover()
-            assert found == latest(written) and disk.all_durable
-            written, durable = list(found), list(found)
-    assert disk.written == len(written) and disk.lost == lost
-
-
-def test_a_lost_disk_holds_nothing() -> None:
-    disk = Disk()
-    disk.append(_record(1, False))
-    disk.synced(1)
-    disk.wipe()
-    assert disk.recover() == () and disk.power_loss() == 0
-
-
-SETTINGS = st.tuples(st.floats(-500, 500), st.floats(-400_000, 900_000), st.integers(0, 10**9))
-
-
-@given(st.lists(SETTINGS, max_size=6), st.lists(st.integers(0, 10**9), max_size=6))
-def test_a_clock_never_goes_back_and_due_is_the_inverse_of_now(
-    sets: Sequence[tuple[float, float, int]], ahead: Sequence[int]
-) -> None:
-    kernel = Kernel()
-    clock = LocalClock(kernel)
-    last = clock.now()
-    for skew, drift, wait in sets:
-        clock.set(skew, drift)
-        assert clock.now() >= last
-        for more in ahead:
-            at = clock.now() + more + 1
-            due = clock.due(at)
-            assert due > kernel.now, "a reading that is still to come"
-            other = LocalClock(kernel)  # the same clock, so that looking ahead does not move this one
-            other.__dict__.update(clock.__dict__)
-            now, kernel.now = kernel.now, due
-            assert other.now() >= at
-            other.__dict__.update(clock.__dict__)
-            kernel.now = due - 1
-            assert other.now() < at
-            kernel.now = now
-        kernel.now += wait
-        assert clock.now() >= last
-        last = clock.now()
-    if not sets:
-        assert clock.true and clock.due(5) == 5

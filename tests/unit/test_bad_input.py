@@ -84,7 +84,7 @@ TWO_OF_FOUR = BEHAVIOUR.replace('["n2"]', '["n1", "n2"]')
     [
         (MINIMAL.replace("gateways =", "gatways ="), ["s.toml:6", "gatways", "unknown key", "did you mean 'gateways'"]),
         (MINIMAL + FAULT + "victms = 1\n", ["s.toml", "fault[0]", "victms"]),
-        (MINIMAL.replace("nodes = 4", "nodes = 3"), ["s.toml:5", "between 4 and 200", "not 3"]),
+        (MINIMAL.replace("nodes = 4", "nodes = 3"), ["s.toml:5", "between 4 and 400", "not 3"]),
         (MINIMAL.replace("nodes = 4", "nodes = 4\nclans = 2"), ["s.toml:6", "4 nodes make 1 to 1 clans"]),
         (MINIMAL.replace("nodes = 4", 'nodes = "four"'), ["s.toml:5", "whole number"]),
         (MINIMAL + TWO_OF_FOUR, ["s.toml", "over the bound", "2 Byzantine of 4", "lower it, or declare what breaks"]),

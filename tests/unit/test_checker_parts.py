@@ -190,7 +190,7 @@ def test_every_checker_describes_itself() -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(CheckerError, match="there are acknowledged, "):
+    with pytest.raises(CheckerError, match="there are accountability, "):
         load("forks")
 
 

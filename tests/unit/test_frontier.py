@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,15 +159,15 @@ def test_exit_codes() -> None:
 
 
 # ---------------------------------------------------------------- measured
-def measured(attack: Attack, n: int, seeds: int = 1) -> dict[str, Any]:
-    wanted, _ = frontier.tasks(attack, [n], [], range(1, seeds + 1))
+def measured(attack: Attack, n: int, counts: Sequence[int] = (), seeds: int = 1) -> dict[str, Any]:
+    wanted, _ = frontier.tasks(attack, [n], counts, range(1, seeds + 1))
     samples: list[Sample] = []
     assert frontier.measure(wanted, 1, samples.append) == ""
     return frontier.document(attack, [n], samples)
 
 
 def test_the_tribe_of_four_breaks_where_it_must() -> None:
-    found = measured(ATTACKS["tribe"], 4, 2)
+    found = measured(ATTACKS["tribe"], 4, seeds=2)
     assert [(p["b"], p["violations"], p["held"], p["unknown"]) for p in found["points"]] == [
         (0, 0, 2, 0), (1, 0, 2, 0), (2, 2, 0, 0),
     ]  # fmt: skip
@@ -184,7 +185,7 @@ def test_a_weakened_quorum_moves_the_bound(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Committee, "__init__", weak)
     committee_of.cache_clear()  # committees of earlier tests are sound
     try:
-        found = measured(ATTACKS["tribe"], 4)
+        found = measured(ATTACKS["tribe"], 4, [0, 1])
     finally:
         committee_of.cache_clear()
     assert found["observed_bound"] < found["claimed_bound"] == 1
@@ -197,10 +198,19 @@ IDLE = "from faults.byzantine.port import Behaviour\n\n\nclass Idle(Behaviour):\
 
 def test_an_attack_that_does_nothing_shows_nothing(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(IDLE)
-    found = measured(find(f"{tmp_path}/mine.py:Idle"), 4)
-    assert [(p["held"], p["unknown"]) for p in found["points"]] == [(1, 0), (0, 1), (0, 1), (0, 1)]
+    found = measured(find(f"{tmp_path}/mine.py:Idle"), 4, [0, 1])
+    assert [(p["held"], p["unknown"]) for p in found["points"]] == [(1, 0), (0, 1)]
     assert found["observed_bound"] is None
     assert found["exit"] == Exit.INCONCLUSIVE
+
+
+def test_processes_find_what_one_process_finds() -> None:
+    wanted, _ = frontier.tasks(ATTACKS["tribe-liveness"], [4], [1, 2], [1])
+    alone: list[Sample] = []
+    pooled: list[Sample] = []
+    assert frontier.measure(wanted, 1, alone.append) == frontier.measure(wanted, 2, pooled.append) == ""
+    assert sorted(pooled, key=lambda s: s.b) == alone
+    assert [s.result for s in alone] == ["held", "violated"]
 
 
 def test_ctrl_c_keeps_what_was_measured() -> None:

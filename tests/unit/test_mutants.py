@@ -9,7 +9,8 @@ import pytest
 
 from harness.mutants import Mutant, MutantError, Patch, applied, load_mutants
 from nodes.committee import Committee, committee_of
-from nodes.moonshot import rules
+from nodes.messages import Vote
+from nodes.moonshot import core, rules
 from nodes.moonshot.state import Replica
 from tests.driver import small_config
 
@@ -47,6 +48,14 @@ def test_static_methods_stay_static() -> None:
     with applied(mutant(Patch("nodes.moonshot.state:Replica.recover", nothing))):
         assert Replica.recover(None) == "forgotten"  # type: ignore[arg-type, comparison-overlap]
     assert isinstance(vars(Replica)["recover"], staticmethod)
+
+
+def test_a_dispatch_table_is_patched_and_restored_too() -> None:
+    """Handlers that are looked up by message type are found by no attribute access."""
+    handler = vars(core)["_HANDLERS"][Vote]
+    with applied(mutant(Patch("nodes.moonshot.core:MoonshotCore._on_vote", always))) as (use,):
+        vars(core)["_HANDLERS"][Vote](None, "n0", None)
+    assert use.calls == 1 and vars(core)["_HANDLERS"][Vote] is handler is core.MoonshotCore._on_vote
 
 
 def test_committees_made_before_are_not_used() -> None:

@@ -10,22 +10,20 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
-from harness import cli, shrink
+from harness import cli, command_shrink, shrink
 from harness.backends.sim.backend import SimBackend
-from harness.backends.sim.tape import CONSENSUS, NEVER, Tape
 from harness.commands import plan_of, read_scenario, run_plan
 from harness.outcome import Exit, UsageError
 from harness.progress import Observer
 from harness.provision import clean
 from harness.scenario import Scenario, parse
-from harness.shrinking.chart import chart_of
 from harness.shrinking.passes import PASSES
 from harness.shrinking.search import Search, Target, run_passes
 from harness.shrinking.story import tell
 from harness.toml import Source
-from harness.trial import trial
 from results.history import HistoryError
 from results.store import Run
 from results.verdict import Anomaly, Status, Verdict
@@ -211,6 +209,21 @@ def test_the_command_answers_in_json(fork_run: Path, command: Command) -> None:
     assert tomllib.loads(Path(document["scenario"]).read_text())["name"] == f"{FORK}-shrunk"
 
 
+def test_an_interrupted_search_answers_with_what_it_has_and_is_inconclusive(
+    outcome: shrink.Outcome, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off = msgspec.structs.replace(outcome.shrunk, minimal=False, stopped="interrupted")
+    ended = msgspec.structs.replace(outcome, shrunk=broken_off)
+    monkeypatch.setattr(command_shrink, "make_smaller", lambda *words: ended)
+    code, out, _ = command("shrink", str(outcome.run))
+    assert code == Exit.INCONCLUSIVE
+    assert "interrupted; this is the smallest so far" in out
+    assert (
+        f"before:    13 faults and behaviours, 7 nodes\nnow:       {outcome.document()['faults_after']} faults" in out
+    )
+    assert "ended early (interrupted" in tell(broken_off)
+
+
 # ---------------------------------------------------------------- the search
 def settings_of(scenario: Scenario) -> set[str]:
     return {f.use for f in scenario.faults} | {b.use for b in scenario.adversary.behaviours}
@@ -224,7 +237,7 @@ def test_a_candidate_that_fails_otherwise_is_refused() -> None:
 
     judge = FakeJudge(fails)
 
-    def confused(scenario: Scenario, seed: int, checkers: Any = None, tape: Any = None) -> Any:
+    def confused(scenario: Scenario, seed: int, checkers: Any = None, backend: Any = None) -> Any:
         found = judge(scenario, seed)
         if fails(scenario):
             return found
@@ -261,7 +274,7 @@ def test_an_expectation_becomes_hold_when_the_adversary_gets_within_the_bound() 
 def test_another_seed_is_tried_where_the_first_does_not_show_it() -> None:
     judge = FakeJudge(lambda scenario: True)
 
-    def shy(scenario: Scenario, seed: int, checkers: Any = None, tape: Any = None) -> Any:
+    def shy(scenario: Scenario, seed: int, checkers: Any = None, backend: Any = None) -> Any:
         return judge(scenario, seed) if seed == 2 else FakeJudge(lambda scenario: False)(scenario, seed)
 
     search = Search(planted(), 9, Target("fork", "fork"), shy)
@@ -273,7 +286,7 @@ def test_another_seed_is_tried_where_the_first_does_not_show_it() -> None:
 def test_ctrl_c_keeps_the_best_so_far() -> None:
     judge = FakeJudge(lambda scenario: True)
 
-    def interrupted(scenario: Scenario, seed: int, checkers: Any = None, tape: Any = None) -> Any:
+    def interrupted(scenario: Scenario, seed: int, checkers: Any = None, backend: Any = None) -> Any:
         if len(judge.asked) == 3:
             raise KeyboardInterrupt
         return judge(scenario, seed)
@@ -358,44 +371,6 @@ def test_damaged_directories_are_refused(tmp_path: Path) -> None:
     (directory / "verdicts.json").unlink()
     with pytest.raises(HistoryError, match="truncated"):  # judged again, and the records are not whole
         shrink.shrink(directory)
-
-
-# ---------------------------------------------------------------- the tape
-def test_the_tape_records_and_changes_nothing() -> None:
-    scenario = read_scenario(FORK, time="9s")
-    tape = Tape(since=1_000_000_000, until=2_000_000_000)
-    taped, plain = trial(scenario, 1, (), tape), trial(scenario, 1, ())
-    assert taped.digest == plain.digest
-    assert {d.kind for d in tape.deliveries} <= set(CONSENSUS)
-    assert {"VOTE", "TMO"} <= {d.kind for d in tape.deliveries}
-    assert all(1_000_000_000 <= d.sent <= 2_000_000_000 for d in tape.deliveries)
-    free = [d for d in tape.deliveries if d.sender == "n0" and d.receiver == "n1"]
-    assert free and all(d.arrived - d.sent == 50_000_000 for d in free)
-    cut = [d for d in tape.deliveries if d.sender == "n0" and d.receiver == "n2"]
-    assert any(d.arrived == NEVER for d in cut)
-    votes = {(e["node"], e["block"]) for e in plain.run.trace if e["event"] == "vote" and e["kind"] != "commit"}
-    said = {(d.sender, d.subject) for d in tape.deliveries if d.kind == "VOTE" and d.sender in plain.info.honest}
-    assert said and said <= votes
-
-
-def test_chart_and_story_of_a_run_with_faults_say_what_was_on() -> None:
-    """A fork that needs its partition: behaviours that begin when it is on."""
-    values = dict(read_scenario(FORK).raw)
-    late = [{**behaviour, "from": "500ms"} for behaviour in values["adversary"]["behaviour"]]
-    values["adversary"] = {**values["adversary"], "behaviour": late}
-    tape = Tape()
-    scenario = parse(values, Source("late"))
-    done = trial(scenario, 1, tape=tape)
-    verdict = next(v for v in done.verdicts if v.property == "fork")
-    chart = chart_of(done, "fork", verdict.anomalies[0], tape)
-    assert [band.text for band in chart.bands] == ["partition: n0 n1 g0 | n2 n3"]
-    assert any(arrow.arrived is None for arrow in chart.arrows)
-    assert sum(mark.strong for mark in chart.marks) == 2
-    assert [life.name for life in chart.lifelines if life.byzantine] == ["n4", "n5", "n6"]
-    search = Search(values, 1, Target("fork", "fork"))
-    story = tell(run_passes(search, ()))
-    assert "fault partition between n0, n1 and g0 and n2 and n3" in story
-    assert "from 0.5 s" in story
 
 
 def test_a_run_that_nobody_judged_is_judged_first(fork_run: Path) -> None:

@@ -81,7 +81,8 @@ def values() -> dict[str, Any]:
         "fault": [
             {"use": "partition", "groups": [["n0", "n1"], ["n2", "n3"]], "from": "2s", "until": "8s"},
             {"use": "crash", "victims": ["n1"], "from": "500ms"},
-            {"use": "message", "links": ["n0>n1", "n0>n3"]},
+            {"use": "message", "links": ["n0>n1", "n0>n3"], "heard": "VOTE 38 n0 n3", "path": "n1.py:n1"},
+            {"use": "message", "heard": "VOTE 38 n0 n1", "views": [1, 9], "steps": [{"to": ["n0", "n3"]}, {"to": []}]},
         ],
     }
 
@@ -137,7 +138,16 @@ def test_fewer_nodes_move_up_everywhere() -> None:
     }  # fmt: skip
     assert kept["fault"][0]["groups"] == [["n0"], ["n1"]]
     assert kept["fault"][1] == {"use": "crash", "from": "500ms"}
-    assert kept["fault"][2]["links"] == ["n0>n1"]
+    assert kept["fault"][2] == {"use": "message", "links": ["n0>n1"], "heard": "VOTE 38 n0 n1", "path": "n1.py:n1"}
+    assert "heard" not in kept["fault"][3]
+
+
+def test_lists_are_found_wherever_they_are() -> None:
+    assert edits.lists(values(), ("fault", 0)) == [
+        ("fault", 0, "groups"), ("fault", 0, "groups", 0), ("fault", 0, "groups", 1),
+    ]  # fmt: skip
+    assert edits.lists(values(), ("fault", 3)) == [("fault", 3, "steps"), ("fault", 3, "steps", 0, "to")]
+    assert edits.lists(values(), ("fault", 1)) == []
 
 
 def test_spread_takes_from_everywhere() -> None:
@@ -195,6 +205,13 @@ def test_shaped_links_name_their_victims_and_rings_stay() -> None:
     assert "victims" not in fixed({"use": "latency", "delay_ms": 9}, everything)
     ring = {"use": "partition", "topology": "ring"}
     assert fixed(ring, [f"{a}>{b}" for a, b in topology.ring(NODES, random.Random(1))]) == ring
+
+
+def test_messages_between_chosen_nodes_get_links() -> None:
+    fault = {"use": "message-loss", "senders": "one", "receivers": ["n1", "n2"], "kinds": ["VOTE"]}
+    links = ["n4>n1", "n4>n2"]
+    assert fixed(fault, links) == {"use": "message-loss", "kinds": ["VOTE"], "links": links}
+    assert fixed({**fault, "senders": ["n4"]}, links)["senders"] == ["n4"]
 
 
 def test_links_that_no_groups_explain() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from random import Random
 from typing import Any
 
@@ -157,6 +157,14 @@ def test_a_deadlock_is_found_and_named() -> None:
 
 
 # ---------------------------------------------------------------- Ctrl-C
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Tests in the background inherit a SIGINT that is ignored; then nothing would ever end these simulations."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_ends_a_simulation_that_would_never_end() -> None:
     kernel = Kernel()
     tick(kernel)

@@ -108,8 +108,7 @@ class SimCluster:
             self.links.open_lanes(self.committee, self.domain, self.verifier)
         for node in self.nodes.values():
             node.start()
-        for node in self.nodes.values():
-            self.links.born(node.index)
+        self.links.born(*range(len(self.nodes)))
 
     async def stop(self) -> None:
         """Orderly stop of every node that runs. The traces are in memory (`events_of`)."""

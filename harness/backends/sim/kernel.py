@@ -34,8 +34,12 @@ class Fan(Protocol):
 class Scheduler(Protocol):
     """Events to come. Equal schedulers give equal runs: the order is that of (time, tie-break, sequence)."""
 
-    def put(self, time: int, tie: int, call: Call, first: Any, second: Any) -> None:
-        """One event."""
+    def put(self, time: int, tie: int, call: Call, first: Any, second: Any, sequence: int = 0) -> None:
+        """One event; with a `sequence` that was reserved, it stands where it would have stood then."""
+        ...
+
+    def reserve(self) -> int:
+        """The next sequence number, for an event that may be put later."""
         ...
 
     def fan_out(self, now: int, fan: Any, message: Any) -> None:
@@ -57,9 +61,12 @@ class HeapScheduler:
         self._heap: list[Item] = []
         self._sequence = 0
 
-    def put(self, time: int, tie: int, call: Call, first: Any, second: Any) -> None:
+    def put(self, time: int, tie: int, call: Call, first: Any, second: Any, sequence: int = 0) -> None:
+        heappush(self._heap, (time, tie, sequence or self.reserve(), call, first, second))
+
+    def reserve(self) -> int:
         self._sequence += 1
-        heappush(self._heap, (time, tie, self._sequence, call, first, second))
+        return self._sequence
 
     def fan_out(self, now: int, fan: Fan, message: Any) -> None:
         heap, sender, sequence = self._heap, fan.sender, self._sequence

@@ -71,12 +71,14 @@ class Tape:
         links, kernel = cluster.links, cluster.kernel
 
         def arriving(sender: int, message: Message) -> None:
-            if kind_of(message) in self._kinds:
-                inlet = links.inlets[receiver]
-                through = not inlet.blocked[sender] and inlet.node is not None and inlet.node.up
-                names = (links.names[sender], links.names[receiver])
-                self._arrived(sender, receiver, names, message, kernel.now if through else NEVER)
+            if kind_of(message) not in self._kinds:
+                arrive(sender, message)
+                return
+            received, now = links.inlets[receiver].received, kernel.now
+            before = received[sender]
             arrive(sender, message)
+            names = (links.names[sender], links.names[receiver])
+            self._arrived(sender, receiver, names, message, now if received[sender] > before else NEVER)
 
         return arriving
 

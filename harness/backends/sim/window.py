@@ -92,9 +92,12 @@ class WindowScheduler:
         self._open: _Open | None = None
         self._rays: dict[int, tuple[Fan, list[Ray]]] = {}
 
-    def put(self, time: int, tie: int, call: Call, first: Any, second: Any) -> None:
+    def put(self, time: int, tie: int, call: Call, first: Any, second: Any, sequence: int = 0) -> None:
+        heappush(self._heap, (time, tie, sequence or self.reserve(), call, first, second))
+
+    def reserve(self) -> int:
         self._sequence += 1
-        heappush(self._heap, (time, tie, self._sequence, call, first, second))
+        return self._sequence
 
     def fan_out(self, now: int, fan: Fan, message: Any) -> None:
         known = self._rays.get(id(fan))

@@ -1,0 +1,145 @@
+"""accountability: a transaction that a secondary had to rescue leaves one record, against its primary (2.5 a)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from checkers.evidence import EvidenceError
+from checkers.families import family
+from checkers.index import MS, Final, Index, Key
+from checkers.judge import Judge, conclude, record, short
+from results.trace import TraceEvent
+from results.verdict import Anomaly, Verdict
+
+
+@dataclass(frozen=True)
+class _Rescue:
+    """A transaction first ordered in a batch of somebody else than its primary."""
+
+    tx: str
+    family: tuple[str, ...]
+    batch: str
+    proposer: str
+    final: Final
+
+    @property
+    def primary(self) -> str:
+        return self.family[0]
+
+
+class Accountability(Judge):
+    """Each rescued transaction has exactly one record, made with its batch, and it names the right primary.
+
+    The record is what a finalised batch of a secondary says, with the secondary's `include`; the primary is recomputed
+    from the ranking. Anomalies: missing-record, wrong-record (another primary, a secondary's record by or for a batch
+    of the primary itself, or a secondary outside the family), duplicate-record. Blame, as measures: right (the primary
+    is Byzantine), false (it is honest and had received the transaction the inclusion time-out before), unattributed
+    (honest, and no receipt shows that); the record on the chain is the same for all (honest_recorded: the last two), a
+    penalty takes the receipt as well. False blame limits the claim and is no violation. Records of Byzantine
+    secondaries and of such as crashed are not asked for, only counted. Examined: rescued transactions.
+    """
+
+    property: ClassVar[str] = "accountability"
+
+    def judge(self, index: Index) -> Verdict:
+        records: dict[tuple[str, str], list[TraceEvent]] = {}
+        for event in index.events("include"):
+            records.setdefault((event["tx"], event["batch"]), []).append(event)
+        rescued, anomalies, doubts = _ordered(index, records)
+        unrecorded = 0
+        steady = set(index.steady)
+        for rescue in rescued:
+            found = [e for e in records.get((rescue.tx, rescue.batch), ()) if e["role"] == "secondary"]
+            if not found and rescue.proposer not in steady:
+                unrecorded += 1
+                continue
+            anomalies += _faults(rescue, found)
+        measures = {"rescued": len(rescued), "by_unheard_secondaries": unrecorded, **_blame(index, rescued)}
+        nothing = "no transaction was rescued by a secondary: no record was due"
+        return conclude(self.property, len(rescued), anomalies, measures, nothing, [*doubts, *_unread(index)])
+
+
+def _ordered(
+    index: Index, records: dict[tuple[str, str], list[TraceEvent]]
+) -> tuple[list[_Rescue], list[Anomaly], list[str]]:
+    """The rescued transactions, and records made for batches of the primary itself."""
+    keys: dict[str, Key] = index.keys
+    rescued: list[_Rescue] = []
+    anomalies: list[Anomaly] = []
+    doubts: list[str] = []
+    for tx, placed in index.inclusions.items():
+        final, batch = placed[0]
+        key = keys[batch]
+        try:
+            members = family(index, tx, key.clan)
+        except EvidenceError as error:
+            doubts.append(str(error))
+            continue
+        if key.proposer != members[0]:
+            rescued.append(_Rescue(tx, members, batch, key.proposer, final))
+            continue
+        wrong = [e for e in records.get((tx, batch), ()) if e["role"] == "secondary" or e["primary"] != members[0]]
+        if wrong:
+            summary = (
+                f"transaction {short(tx)} is in a batch of its primary {members[0]}, yet {wrong[0]['node']} recorded"
+                f" {wrong[0]['primary']} as the primary, and itself as {wrong[0]['role']}"
+            )
+            anomalies.append(Anomaly("wrong-record", summary, [record(event) for event in wrong]))
+    return rescued, anomalies, doubts
+
+
+def _faults(rescue: _Rescue, found: list[TraceEvent]) -> list[Anomaly]:
+    """What is wrong with the records of one rescue."""
+    told = f"transaction {short(rescue.tx)}, rescued by {rescue.proposer} at height {rescue.final.height}"
+    if not found:
+        summary = f"{told}, has no record against its primary {rescue.primary}"
+        witness = {"tx": rescue.tx, "batch": rescue.batch, "height": rescue.final.height, "primary": rescue.primary}
+        return [Anomaly("missing-record", summary, [witness])]
+    anomalies = []
+    for event in found:
+        if event["primary"] != rescue.primary or event["node"] != rescue.proposer:
+            summary = (
+                f"{told}: {event['node']} recorded {event['primary']} as the primary, but it is {rescue.primary}"
+                if event["primary"] != rescue.primary
+                else f"{told}: the record is by {event['node']}"
+            )
+            anomalies.append(Anomaly("wrong-record", summary, [record(event)]))
+    if rescue.proposer not in rescue.family:
+        summary = f"{told}, who is not of its family {', '.join(rescue.family)}"
+        anomalies.append(Anomaly("wrong-record", summary, [record(found[0])]))
+    if len(found) > 1:
+        summary = f"{told}, has {len(found)} records where one is due"
+        anomalies.append(Anomaly("duplicate-record", summary, [record(event) for event in found]))
+    return anomalies
+
+
+def _blame(index: Index, rescued: Sequence[_Rescue]) -> dict[str, Any]:
+    """Whom the records hit: counts, and shares of all rescues."""
+    timeout = int(float(index.info.parameters.get("inclusion_timeout_ms", 2000)) * MS)
+    had: dict[tuple[str, str], int] = {}
+    for event in index.events("received"):
+        had.setdefault((event["tx"], event["node"]), int(event["time"]))
+    corrupted = set(index.info.byzantine)
+    counts = {"right_blame": 0, "false_blame": 0, "unattributed": 0}
+    for rescue in rescued:
+        since = had.get((rescue.tx, rescue.primary))
+        if rescue.primary in corrupted:
+            counts["right_blame"] += 1
+        elif since is not None and since + timeout <= rescue.final.time:
+            counts["false_blame"] += 1
+        else:
+            counts["unattributed"] += 1
+    counts["honest_recorded"] = counts["false_blame"] + counts["unattributed"]
+    total = len(rescued)
+    return counts | {f"{name}_rate": round(count / total, 4) if total else 0.0 for name, count in counts.items()}
+
+
+def _unread(index: Index) -> list[str]:
+    doubts = [index.chain[1]] if index.chain[1] and index.finals else []
+    unknown = sum(len(place.unknown) for place in index.placed)
+    unread = unknown + sum(batch not in index.contents for place in index.placed for batch, _ in place.effective)
+    if unread:
+        doubts.append(f"no honest node knew the transactions of {unread} finalised batches")
+    return doubts

@@ -1,0 +1,92 @@
+"""Group E of teeth.md section 2: pacemaker, retransmission and synchronisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.mutants import Function, Mutant, Patch
+from nodes.messages import NodeId, Timeout
+from nodes.moonshot.core import MoonshotCore
+from nodes.moonshot.engine import Engine
+
+CORE = "nodes.moonshot.core:MoonshotCore."
+ENGINE = "nodes.moonshot.engine:Engine."
+STALLED = ("stalled", "slow-recovery", "left-behind", "halted")
+
+
+def once(original: Function) -> Function:
+    """Engine.timer_expired says nothing about a view that was timed out before."""
+
+    def timer_expired(self: Engine) -> None:
+        if self.state.view not in self.state.timed_out:
+            original(self)
+
+    return timer_expired
+
+
+def all_of_them(original: Function) -> Function:
+    """A timeout certificate takes the time-outs of all nodes, so one silent node stops the tribe."""
+
+    def count(self: MoonshotCore, message: Timeout) -> None:
+        quorum = self.timeouts._committee.quorum
+        self.timeouts._committee.quorum = len(self.committee.tribe)
+        original(self, message)
+        self.timeouts._committee.quorum = quorum
+
+    return count
+
+
+def nothing(original: Function) -> Function:
+    return lambda self, *args: None
+
+
+def raises(original: Function) -> Function:
+    """Outbox.reject is an assertion."""
+
+    def reject(self: Any, sender: NodeId, reason: str) -> None:
+        raise AssertionError(f"{sender}: {reason}")
+
+    return reject
+
+
+def unarmed(original: Function) -> Function:
+    """Engine.enter does not set the view timer."""
+
+    def enter(self: Engine, view: int, via: str) -> None:
+        original(self, view, via)
+        self.out.cancel("view")
+
+    return enter
+
+
+MUTANTS = (
+    Mutant(
+        "E2", "E", "1.4 timerExpired", "a time-out is sent once and never again",
+        (Patch(ENGINE + "timer_expired", once),), ("liveness",), STALLED, "e2",
+    ),
+    Mutant(
+        "E4", "E", "0 liveness", "a view change waits for the time-outs of all n nodes",
+        (Patch(CORE + "_count_timeout", all_of_them),), ("liveness",), STALLED, "mm5",
+    ),
+    Mutant(
+        "E5", "E", "1.8 sync_retry", "a missing block is asked for once and never again",
+        (Patch("nodes.moonshot.sync:Synchroniser.retry", nothing),), ("liveness",), STALLED, "e5",
+    ),
+    Mutant(
+        "E9", "E", "0", "an invalid input ends the process instead of being refused",
+        (Patch("nodes.moonshot.outbox:Outbox.reject", raises),), ("liveness",), ("halted", "stalled"), "mm9",
+    ),
+    Mutant(
+        "E16", "E", "1.4 enter", "the view timer is not set when a view is entered",
+        (Patch(ENGINE + "enter", unarmed),), ("liveness",), STALLED, "mm5",
+    ),
+    Mutant(
+        "E17", "E", "2.3 fetch", "a batch that is missing is never fetched",
+        (Patch("nodes.xrbc.retrieval:Retrieval.begin", nothing),),
+        ("availability", "liveness", "finality-bounds"), (), "e17",
+    ),
+    Mutant(
+        "E19", "E", "1.8", "nobody serves blocks to those who miss them",
+        (Patch("nodes.moonshot.sync:Synchroniser.serve", nothing),), ("liveness",), STALLED, "e5",
+    ),
+)  # fmt: skip
