@@ -13,9 +13,11 @@ import msgspec
 from faults.port import NodeId
 from faults.search.swarm import milliseconds
 from faults.search.world import READY_MS, Budget
+from nodes.committee import tribe_faults
 
 LEAD = 5  # views between that and the first scheduled one
 MD_MS = (10.0, 60.0)
+DELTAS_A_VIEW = 4  # a view without a block: 3 Delta and 2 delta (protocol.md 1.11)
 VIEWS_PER_LOAD = 60  # message delays in a load: most of them go to time-outs
 
 
@@ -35,8 +37,15 @@ class Stage(msgspec.Struct):
         return tuple(node for node in self.tribe if node not in self.byzantine)
 
     def lead(self, leaders: Sequence[NodeId]) -> None:
-        """These lead the scheduled views; before and after them everybody takes turns."""
+        """These lead the scheduled views; before and after them everybody takes turns.
+
+        A schedule may be slow enough to outlast the heal, and may give the coalition more views in a row than the
+        liveness claim allows for: the bound grows by what each of its views can cost.
+        """
         turns = list(self.tribe)
+        checks = self.values["checks"] = dict(self.values.get("checks") or {})
+        deltas = max(12, 6 + 3 * tribe_faults(len(turns))) + DELTAS_A_VIEW * len(leaders)
+        checks["bounds"] = {"liveness_deltas": deltas, **(checks.get("bounds") or {})}
         before = [turns[view % len(turns)] for view in range(self.first)]
         self.values["cluster"]["leaders"] = [*before, *leaders, *turns * (400 // len(turns))]
 

@@ -154,6 +154,11 @@ def test_twins_equivocate_by_themselves_and_break_nothing_within_the_bound() -> 
         assert "receipts" not in done.unknown()
 
 
+def test_a_schedule_that_outlasts_the_heal_is_no_stall() -> None:
+    """Seed 100034 once: more twinned leaders in a row than f, most of them after the heal."""
+    assert "liveness" not in trial(Job(BASE, "twins").scenario(100034), 100034, ["liveness"]).violated()
+
+
 def test_past_the_bound_twins_fork_the_tribe() -> None:
     """About one schedule in forty does it; this is the first."""
     assert "fork" in trial(Job(BASE, "twins", "beyond").scenario(39), 39, ["fork"]).violated()
