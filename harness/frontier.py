@@ -170,10 +170,10 @@ def _in_pool(wanted: Iterable[Task], workers: int, take: Callable[[Sample], None
 
 
 def _quiet_worker() -> None:
-    """Leave Ctrl-C to the parent, and collect garbage seldom: a run leaves few cycles."""
+    """Leave Ctrl-C to the parent, and collect garbage seldom: but a run is one large cycle, so not never."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    gc.set_threshold(200_000, 10, 3)
 
 
 def cores() -> int:
