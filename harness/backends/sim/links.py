@@ -116,8 +116,7 @@ class Links:
         """One message on one link, whatever is done to it there."""
         if sender == to:
             return
-        counts = self._counts.sent[sender]
-        counts[to] = number = counts[to] + 1
+        self._counts.sent[sender][to] = number = self._counts.sent[sender][to] + 1
         if self._plain[sender]:
             return self._put(sender, to, message, self._kernel.now + self._delay[sender][to])
         number += self._counts.laned(sender, to)
@@ -321,9 +320,9 @@ class Links:
 
     def remove_rule(self, number: int) -> RuleCount:
         """Take a rule out of force."""
-        rule = self._rules.pop(number)
+        count = self._rules.pop(number).count()
         self._review()
-        return rule.count()
+        return count
 
     @property
     def rules(self) -> tuple[int, ...]:
