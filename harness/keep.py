@@ -119,7 +119,12 @@ class MemoryKeep:
         return count, []
 
     def said_by(self, nodes: Collection[str]) -> list[TraceEvent]:
-        return [event for event in decode_lines(self.trace) if event["node"] in nodes]
+        return [event for event in self.events if event["node"] in nodes]
+
+    @cached_property
+    def events(self) -> list[TraceEvent]:
+        """The collected trace, decoded once for the runner and the judges."""
+        return decode_lines(self.trace)
 
     def digest(self) -> str:
         return digest_of(self.trace, bytes(self.history.data))
@@ -153,7 +158,7 @@ class MemoryRun(Run):
 
     @cached_property
     def trace(self) -> Sequence[TraceEvent]:
-        return decode_lines(self._keep.trace)
+        return self._keep.events
 
 
 def merged(cluster: SimCluster) -> tuple[bytes, int]:

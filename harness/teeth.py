@@ -13,7 +13,7 @@ from harness.mutants import Mutant, MutantError, Use, applied, kills
 from harness.scenario import Scenario
 from harness.schedules import schedule
 from harness.trial import Trial, trial
-from results.binomial import interval
+from results.stats import binomial_interval
 
 Draw: TypeAlias = Callable[[int], Scenario]  # seed -> a random scenario within every bound
 
@@ -64,5 +64,5 @@ def false_alarms(runs: int, draw: Draw = schedule, seed: int = 0) -> Share:
 def _count(name: str, hit: Callable[[int], bool], runs: int, seed: int) -> Share:
     begun = time.monotonic()
     hits = [number for number in range(runs) if hit(seed + number)]
-    low, high = interval(len(hits), runs)
+    low, high = binomial_interval(len(hits), runs)
     return Share(name, runs, len(hits), low, high, hits[0] + 1 if hits else None, time.monotonic() - begun)

@@ -37,7 +37,9 @@ def binomial_interval(hits: int, runs: int, confidence: float = 0.95) -> tuple[f
     from scipy.special import betaincinv  # here, because checkers import this module and need none of it
 
     if not 0 <= hits <= runs or not 0 < confidence < 1:
-        raise ValueError(f"{hits} of {runs} at confidence {confidence}: needs 0 <= hits <= runs, 0 < confidence < 1")
+        raise ValueError(
+            f"{hits} of {runs} at confidence {confidence} make no sense: needs 0 <= hits <= runs, 0 < confidence < 1"
+        )
     tail = (1 - confidence) / 2
     low = float(betaincinv(hits, runs - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, runs - hits, 1 - tail)) if hits < runs else 1.0

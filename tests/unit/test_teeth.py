@@ -10,7 +10,7 @@ from harness.mutants import Mutant, MutantError, Patch, load_mutants
 from harness.plan import resolve
 from harness.schedules import CORRUPTED, schedule
 from harness.teeth import false_alarms, share
-from results.binomial import interval
+from results.stats import binomial_interval
 
 MUTANTS = {mutant.id: mutant for mutant in load_mutants()}
 
@@ -21,13 +21,13 @@ MUTANTS = {mutant.id: mutant for mutant in load_mutants()}
 )
 def test_intervals_are_exact(hits: int, runs: int, low: float, high: float) -> None:
     """Reference values: Clopper-Pearson by the beta quantiles (0.05/2)^(1/100) and R's binom.test."""
-    assert interval(hits, runs) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+    assert binomial_interval(hits, runs) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
 
 
 @pytest.mark.parametrize(("hits", "runs"), [(-1, 3), (4, 3)])
 def test_no_interval_of_what_cannot_be(hits: int, runs: int) -> None:
     with pytest.raises(ValueError, match="make no sense"):
-        interval(hits, runs)
+        binomial_interval(hits, runs)
 
 
 def test_schedules_differ_are_repeatable_and_within_every_bound() -> None:
