@@ -7,30 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from results.report import frames
+from results.report.theme import BEHAVIOUR_COLOUR, FAULT_COLOUR, PALETTE, blank
 from results.store import Run
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#7F7F7F")
-FAULT_COLOUR = "#D55E00"
-BEHAVIOUR_COLOUR = "#CC79A7"
 _BIN_S = 0.5
-
-
-def blank(y: str, x: str = "seconds from the start of the run") -> go.Figure:
-    """A figure in the reports' style, without data; `x` and `y` name the axes."""
-    figure = go.Figure()
-    figure.update_layout(
-        template="plotly_white",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13},
-        margin={"l": 56, "r": 16, "t": 24, "b": 44},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        hovermode="closest",
-        height=380,
-        xaxis={"title": {"text": x}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False},
-        yaxis={"title": {"text": y}, "gridcolor": "rgba(128,128,128,.25)", "zeroline": False, "rangemode": "tozero"},
-    )
-    return figure
 
 
 def shade(figure: go.Figure, windows: pd.DataFrame) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
-import plotly.graph_objects as go
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from results.report import charts, frames
+from results.report.theme import Figure, page
 from results.store import Run
 from results.verdict import Status, Verdict
 
@@ -28,13 +23,14 @@ _PARAMETERS_SHOWN = ("delta_ms", "variant", "inclusion_timeout_ms", "equivocatio
 def render(run: Run) -> str:
     """The whole page as one HTML document without a single reference to the network."""
     info = run.info
-    mood, word = _outcome(run)
     every = [(verdict, anomaly) for verdict in run.verdicts for anomaly in verdict.anomalies]
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(asset("page.html"))
-    return template.render(
+    return page(
+        "page.html",
+        title=info.name,
+        kicker="run report",
+        outcome=_outcome(run),
+        figures=_figures(run),
         info=info,
-        mood=mood,
-        word=word,
         description=str(info.scenario.get("description", "")),
         facts=_facts(run),
         verdicts=[_verdict_row(verdict) for verdict in run.verdicts],
@@ -51,20 +47,11 @@ def render(run: Run) -> str:
         hidden=max(0, len(every) - _MAX_ANOMALIES),
         sequence=_sequence(run),
         receipts=_receipt_rows(run),
-        charts=_charts(run),
         roster=_roster(run),
         parameters=", ".join(f"{k} = {info.parameters[k]}" for k in _PARAMETERS_SHOWN if k in info.parameters),
         command=_again(run),
         versions=", ".join(f"{k} {v}" for k, v in {**info.versions, **info.machine}.items()),
-        style=Markup(asset("style.css")),
-        script=Markup(asset("paint.js")),
-        plotly=Markup(get_plotlyjs()),
     )
-
-
-def asset(name: str) -> str:
-    """The text of a file of this package."""
-    return files("results.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _sequence(run: Run) -> str:
@@ -149,27 +136,18 @@ def _receipt_rows(run: Run) -> list[dict[str, str]]:
     return rows
 
 
-def _charts(run: Run) -> list[dict[str, Any]]:
-    described: list[tuple[str, str, str, go.Figure]] = [
-        (
+def _figures(run: Run) -> list[Figure]:
+    return [
+        Figure(
             "timeline",
             "Finalised height per node",
             "Bands are faults, bars along the top Byzantine behaviours, crosses restarts; "
             "gateways are dashed, Byzantine nodes dotted.",
             charts.timeline(run),
         ),
-        ("latency", "Latency per finality phase", _latency_note(run), charts.latency(run)),
-        ("throughput", "Throughput", "Completed client operations a second, by outcome.", charts.throughput(run)),
+        Figure("latency", "Latency per finality phase", _latency_note(run), charts.latency(run)),
+        Figure("throughput", "Throughput", "Completed client operations a second, by outcome.", charts.throughput(run)),
     ]
-    return [
-        {"name": name, "title": title, "note": note, "data": embedded(figure)}
-        for name, title, note, figure in described
-    ]
-
-
-def embedded(figure: go.Figure) -> Markup:
-    """A figure as JSON that is safe inside a script element."""
-    return Markup(figure.to_json().replace("<", "\\u003c"))
 
 
 def _latency_note(run: Run) -> str:
