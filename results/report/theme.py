@@ -128,6 +128,11 @@ def policy(paint: str) -> str:
     return f"default-src 'none'; style-src 'unsafe-inline'; img-src data: blob:; script-src {scripts}"
 
 
+def plain_text(text: Any) -> str:
+    """A text that others wrote, as a chart may show it: Plotly reads a little markup, links too."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")
+
+
 def embedded(figure: go.Figure) -> Markup:
     """A figure as JSON that is safe inside a script element."""
     return in_script(figure.to_json())
