@@ -51,7 +51,7 @@ def commits(run: Run) -> pd.DataFrame:
     rows = [
         (e["node"], e["height"], (e["time"] - proposed[e["block"]]) / 1e6, e["time"] / SECOND)
         for e in run.events("finalise")
-        if e["block"] in proposed
+        if e.get("block") in proposed
     ]
     return pd.DataFrame(rows, columns=["node", "height", "latency_ms", "seconds"])
 

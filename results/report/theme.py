@@ -77,7 +77,7 @@ def blank(y: str, x: str = "seconds from the start of the run") -> go.Figure:
     """A figure in the reports' style, without data; `x` and `y` name the axes."""
     figure = go.Figure()
     figure.update_layout(
-        template="plotly_white",
+        template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         colorway=PALETTE,
@@ -86,9 +86,11 @@ def blank(y: str, x: str = "seconds from the start of the run") -> go.Figure:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hovermode="closest",
         height=380,
-        xaxis={"title": {"text": x}, "gridcolor": GRID, "zeroline": False},
-        yaxis={"title": {"text": y}, "gridcolor": GRID, "zeroline": False, "rangemode": "tozero"},
-    )
+        xaxis={"title": {"text": x}, "gridcolor": GRID, "zeroline": False, "automargin": True},
+        yaxis={
+            "title": {"text": y}, "gridcolor": GRID, "zeroline": False, "rangemode": "tozero", "automargin": True
+        },
+    )  # fmt: skip
     return figure
 
 

@@ -113,8 +113,8 @@ def _curves(figure: go.Figure, run: Run, nodes: Iterable[str], table: pd.DataFra
         rows, name = thinned(table[table["node"] == node], MAX_POINTS), plain_text(node)
         figure.add_trace(
             go.Scatter(
-                x=rows["seconds"].round(4).tolist(),
-                y=rows[what].tolist(),
+                x=rows["seconds"].round(4).to_numpy(),
+                y=rows[what].to_numpy(),
                 yaxis=axis,
                 name=f"{name} (Byzantine)" if node in run.info.byzantine else name,
                 legendgroup=node,
@@ -172,8 +172,8 @@ def _lane_marks(figure: go.Figure, run: Run, lanes: Sequence[str]) -> None:
         rows = pd.concat(parts)
         figure.add_trace(
             go.Scatter(
-                x=rows["seconds"].round(4).tolist(), y=[place[node] for node in rows["node"]], yaxis="y3",
-                mode="markers", name=name, marker={"symbol": symbol, **marker}, customdata=rows[[told]].values.tolist(),
+                x=rows["seconds"].round(4).to_numpy(), y=rows["node"].map(place).to_numpy(), yaxis="y3",
+                mode="markers", name=name, marker={"symbol": symbol, **marker}, customdata=rows[[told]].to_numpy(),
                 text=[plain_text(node) for node in rows["node"]], showlegend=True,
                 hovertemplate="%{text} " + name + ", " + told + " %{customdata[0]}, %{x:.3f} s<extra></extra>",
             )

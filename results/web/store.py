@@ -158,12 +158,9 @@ class Store:
 
 def _touched(directory: Path) -> float:
     """When something was last written there."""
-    times = [0.0]
-    for pattern in ("*", "nodes/*/data/trace.jsonl", "nodes/*/trace.jsonl"):
-        for path in directory.glob(pattern):
-            if not path.is_symlink():
-                times.append(path.stat().st_mtime)
-    return max(times)
+    patterns = ("*", "nodes/*/data/trace.jsonl", "nodes/*/trace.jsonl")
+    paths = (path for pattern in patterns for path in directory.glob(pattern) if not path.is_symlink())
+    return max((path.stat().st_mtime for path in paths), default=0.0)
 
 
 def _read(path: Path, kind: Any) -> Any:
