@@ -29,6 +29,7 @@ from harness.plan import resolve
 from harness.progress import Observer
 from harness.scenario import Scenario
 from harness.toml import duration
+from results.report.campaign import write_campaign
 
 DEFAULT_RUNS = 1000
 SAY_EVERY = 10  # percent of the budget, where no terminal shows a live line
@@ -66,10 +67,13 @@ def search(
                 job, first, budget, state, partial(make_executor, count), count, partial(record, directory), show
             )
             campaign.run()
+        found = campaign.document()
+        page = write_campaign(state.directory, found)
     if json:
-        document(campaign.document())
+        document({**found, "page": str(page)})
     else:
         _report(campaign)
+        plain(f"page: {page}")
     return exit_of(campaign)
 
 
