@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from faults.byzantine.halves import parse_halves, victims
 from faults.byzantine.port import Behaviour, CorruptedNode
+from faults.byzantine.primitives import commit_vote, timeout, vote
 from faults.byzantine.sealing import kind_of
 from nodes.messages import (
     BlockCertificate,
@@ -73,26 +74,23 @@ class DoubleVoter(Behaviour):
             block = block_hash(message.block)
             for half, members in enumerate(victims(node, self._halves)):
                 if node.blackboard.get(f"variant/{block.hex()}", half) == half:
-                    vote = Vote(kind_of(message), message.block.view, block, node.id, bytes(64))
-                    self._echo(node, half, members, self._mine(node, vote))
+                    self._echo(node, half, members, vote(node, kind_of(message), message.block.view, block))
 
-    def _mine(self, node: CorruptedNode, vote: Vote | CommitVote | Timeout) -> Vote | CommitVote | Timeout:
-        if isinstance(vote, Vote):
-            signature = node.sign(node.domain.vote(vote.kind, vote.view, vote.block))
-            return Vote(vote.kind, vote.view, vote.block, node.id, signature)
-        if isinstance(vote, CommitVote):
-            return CommitVote(vote.view, vote.block, node.id, node.sign(node.domain.commit(vote.view, vote.block)))
-        signature = node.sign(node.domain.timeout(vote.view, vote.lock.view))
-        return Timeout(vote.view, vote.lock, node.id, signature)
+    def _mine(self, node: CorruptedNode, said: Vote | CommitVote | Timeout) -> Vote | CommitVote | Timeout:
+        if isinstance(said, Vote):
+            return vote(node, said.kind, said.view, said.block)
+        if isinstance(said, CommitVote):
+            return commit_vote(node, said.view, said.block)
+        return timeout(node, said.view, said.lock)
 
-    def _echo(self, node: CorruptedNode, half: int, members: tuple[NodeId, ...], vote: Message) -> None:
+    def _echo(self, node: CorruptedNode, half: int, members: tuple[NodeId, ...], said: Message) -> None:
         self.receipt.matched += 1
-        if (half, vote) in self._done and not isinstance(vote, Timeout):  # timeouts are repeated for lossy links
+        if (half, said) in self._done and not isinstance(said, Timeout):  # timeouts are repeated for lossy links
             return
-        self._done[half, vote] = None
+        self._done[half, said] = None
         if len(self._done) > KEPT:
             del self._done[next(iter(self._done))]
-        everyone = isinstance(vote, CommitVote)  # votes and timeouts go to the tribe only, commit votes to gateways too
+        everyone = isinstance(said, CommitVote)  # votes and timeouts go to the tribe only, commit votes to gateways too
         targets = [n for n in members if everyone or n in node.committee.index]
-        self._queue += [(to, vote) for to in targets]
+        self._queue += [(to, said) for to in targets]
         self.receipt.injected += len(targets)
