@@ -4,11 +4,12 @@ Attacks C5, C6, C7 and C14 of protocol.md 5.3. Smallest breaking count: f+1 whil
 that both still reach the coalition. Aimed at I-U, I-D and I-PFX. For each honest vote, commit vote or timeout it sends
 its own of the same content to that voter's half; for each proposal it sees it votes at once. What its honest core
 would have told the victims about votes and certificates is held back, so that neither half learns of the other.
+`kinds`: what it signs twice, of vote, commit and timeout (default: all).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from faults.byzantine.halves import parse_halves, victims
@@ -31,6 +32,7 @@ from nodes.messages import (
 )
 
 HELD_BACK = (Vote, CommitVote, Timeout, BlockCertificate, CommitCertificate, TimeoutCertificate)
+ECHOED: dict[str, type[Message]] = {"vote": Vote, "commit": CommitVote, "timeout": Timeout}
 KEPT = 4096  # statements remembered, so that each is echoed once a half
 
 
@@ -40,14 +42,21 @@ class DoubleVoter(Behaviour):
     breaks_at: ClassVar[str] = "f+1 in the tribe"
     aims_at: ClassVar[str] = "I-U, I-D, I-PFX: fork, prefix"
 
-    def __init__(self, halves: Any = None) -> None:
+    def __init__(self, halves: Any = None, kinds: Any = tuple(ECHOED)) -> None:
         super().__init__()
         self._halves = parse_halves(halves)
+        if not isinstance(kinds, Sequence) or isinstance(kinds, str) or not kinds or set(kinds) - set(ECHOED):
+            raise ValueError(f"kinds = {kinds!r}: a list of {', '.join(ECHOED)}")
+        self._echoed = tuple(ECHOED[kind] for kind in kinds)
         self._done: dict[tuple[int, Message], None] = {}
         self._queue: list[tuple[NodeId, Message]] = []
 
     def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
-        if isinstance(message, Vote | CommitVote | Timeout) and message.voter not in node.coalition:
+        if (
+            isinstance(message, Vote | CommitVote | Timeout)
+            and isinstance(message, self._echoed)
+            and message.voter not in node.coalition
+        ):
             for half, members in enumerate(victims(node, self._halves)):
                 if message.voter in members:
                     self._echo(node, half, members, self._mine(node, message))
@@ -70,7 +79,7 @@ class DoubleVoter(Behaviour):
 
     def _vote(self, node: CorruptedNode, message: Message) -> None:
         """Vote for a proposal, whoever made it: to the half it was made for, or to both when that is not known."""
-        if isinstance(message, OptimisticProposal | NormalProposal | FallbackProposal):
+        if isinstance(message, OptimisticProposal | NormalProposal | FallbackProposal) and Vote in self._echoed:
             block = block_hash(message.block)
             for half, members in enumerate(victims(node, self._halves)):
                 if node.blackboard.get(f"variant/{block.hex()}", half) == half:
