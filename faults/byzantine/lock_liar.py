@@ -43,5 +43,8 @@ class LockLiar(Rushing):
         yield to, message
 
     def _lie(self, node: CorruptedNode, said: Timeout, to: NodeId) -> Timeout:
-        truthful = self._half and to in victims(node, self._halves)[0]
-        return timeout(node, said.view, said.lock if truthful else genesis_certificate(node))
+        lock = genesis_certificate(node)
+        if self._half and to in victims(node, self._halves)[0]:
+            known = [qc for qc in self.heard.certificates.values() if qc.view < said.view]
+            lock = max(known, key=lambda qc: qc.view, default=lock)
+        return timeout(node, said.view, lock)
