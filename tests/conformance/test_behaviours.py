@@ -150,7 +150,7 @@ def test_outside_its_window_it_is_an_honest_node(use: str) -> None:
     core = Canned(*(Multicast(EVERYONE, m) for m in words_of(ME)))
     behaviour = load_behaviour(use, PARAMETERS.get(use, {}))
     shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
-    shell.stack[0].from_ns = 5
+    shell.stack[0].trigger.from_ns = 5
     shell.node.blackboard[LOAD_START] = 0
     effects = shell.step(4, Receive("n2", words_of("n2")[1]))
     assert [e for e in effects if isinstance(e, Multicast)] == list(core.effects)

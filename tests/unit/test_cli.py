@@ -212,6 +212,17 @@ def test_attack_and_size_from_the_command_line(command: Command, judged: dict[st
     assert info.faults[0].use.endswith(":FakeBehaviour")
 
 
+def test_options_of_an_attack_from_the_command_line(command: Command, judged: dict[str, str]) -> None:
+    words = ("run", written(MINIMAL), "--attack", f"{FAKES}:FakeBehaviour", "--time", "100ms", "--json")
+    _, out, _ = command(*words, "--option", "share=0.25")
+    assert Run(Path(json.loads(out)["run"])).info.faults[0].parameters == {"share": 0.25}
+    for given, says in (("share=much", "share = 'much': Expected `float`"), ("share", "must be KEY=VALUE")):
+        code, _, err = command(*words, "--option", given)
+        assert code == Exit.USAGE and says in err
+    code, _, err = command("run", written(MINIMAL), "--option", "share=1")
+    assert code == Exit.USAGE and "add --attack FILE.py:Class" in err
+
+
 def test_an_attack_file_with_a_mistake_is_refused_before_anything_starts(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
