@@ -39,6 +39,9 @@ SENSIBLE = 0.7  # share of the choices that could be legal; the rest is anything
 
 class Improviser(Behaviour):
     name: ClassVar[str] = "improviser"
+    attacks: ClassVar[tuple[str, ...]] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C13", "C14", "C15")
+    breaks_at: ClassVar[str] = "f+1 in the tribe"
+    aims_at: ClassVar[str] = "I-U, I-D, I-PFX: fork, ancestry, prefix"
 
     def __init__(self, pace_ms: Any = 20, hold: Any = 0.3) -> None:
         super().__init__()

@@ -56,6 +56,9 @@ MS = 1_000_000
 
 class Scripted(Behaviour):
     name: ClassVar[str] = "scripted"
+    attacks: ClassVar[tuple[str, ...]] = tuple(f"C{number}" for number in range(1, 18))
+    breaks_at: ClassVar[str] = "f+1 in the tribe, or 1 with a mutant (the witnesses)"
+    aims_at: ClassVar[str] = "I-U, I-D, I-PFX, I-CERT: fork, ancestry, prefix, timeouts"
 
     def __init__(self, steps: Any = (), mute: Any = (), at_least: Any = None) -> None:
         super().__init__()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
 
+from checkers import registry as checkers_registry
+from faults.byzantine.port import Behaviour
 from faults.byzantine.registry import BEHAVIOURS, load_behaviour
 from faults.byzantine.side_channel import LOAD_START
 from faults.byzantine.twins import Twins
-from faults.registry import registered
+from faults.registry import find, registered
 from nodes.committee import Committee
 from nodes.crypto import Ed25519Verifier
 from nodes.messages import (
@@ -118,6 +121,21 @@ def played(use: str) -> tuple[list[Effect], list[tuple[str, Message]], bool, Seq
     ]
     kept = [m for m in heard if m in passed]
     return effects, out, behaviour.receipt.bit, [m for m in heard if m not in kept]
+
+
+ATTACK = re.compile(r"[BCDELR][1-9]\d?")  # an entry of protocol.md 5.3 to 5.8
+INVARIANT = re.compile(r"[IL]-[A-Z]+(, [IL]-[A-Z]+)*")
+
+
+@pytest.mark.parametrize("use", registered(BEHAVIOURS))
+def test_it_says_what_it_is_and_who_judges_it(use: str) -> None:
+    kind = find(BEHAVIOURS, use)
+    assert issubclass(kind, Behaviour) and kind.name == use
+    assert kind.attacks and all(ATTACK.fullmatch(attack) for attack in kind.attacks)
+    assert kind.breaks_at
+    invariants, _, checkers = kind.aims_at.partition(": ")
+    assert INVARIANT.fullmatch(invariants)
+    assert set(checkers.split(", ")) <= set(checkers_registry.names())
 
 
 @pytest.mark.parametrize("use", registered(BEHAVIOURS))
