@@ -16,6 +16,7 @@ from faults.registry import find, registered
 from nodes.committee import Committee
 from nodes.crypto import Ed25519Verifier
 from nodes.messages import (
+    AvailabilityCertificate,
     AvailabilityVote,
     Batch,
     BatchHeader,
@@ -47,6 +48,7 @@ ME = "n0"
 H = bytes(range(32))
 GROUPS = [["n0", "n1", "n2"], ["n0'", "n3", "n4", "n5", "n6"]]
 PARAMETERS = {  # of behaviours that do nothing without
+    "batch-replayer": {"after_ms": 0},
     "byzzfuzz": {
         "rounds": [
             {"view": 3, "step": step, "receivers": ["n2", "n3"], "seed": 1}
@@ -67,7 +69,7 @@ def batch_by(node: str) -> Batch:
 def words_of(node: str) -> list[Message]:
     """One of each message that a node signs."""
     sign = signer_of(node).sign
-    block = Block("test", 0, 3, 2, H, node, 5, ())
+    block = Block("test", 0, 3, 2, H, node, 5, (AvailabilityCertificate(0, 0, 0, "n1", 7, H, 2, 300, 5, b"", ()),))
     facts = (0, node, 1, H, 2, 300, 5)
     return [
         OptimisticProposal(block, sign(DOMAIN.proposal("optimistic", 3, block_hash(block)))),
@@ -109,7 +111,8 @@ def played(use: str) -> tuple[list[Effect], list[tuple[str, Message]], bool, Seq
     if isinstance(behaviour, Twins):  # two cores make the difference, no hook does
         paired = behaviour.pair(core, Canned(*core.effects), ME, Committee(CONFIG))
     shell = shell_of(paired, behaviour, me=ME, coalition=COALITION, config=CONFIG)
-    heard = [*words_of("n2"), BatchRequest(H), Forward(appends(CONFIG, 1)[0], "g0", 1, bytes(64))]
+    forwards = [Forward(transaction, "g0", 1, bytes(64)) for transaction in appends(CONFIG, 5)]
+    heard = [*words_of("n2"), BatchRequest(H), *forwards]
     effects = [e for m in heard for e in shell.step(1_000_000_000, Receive("n2", m))]
     passed = [e.message for e in core.seen if isinstance(e, Receive)]
     out = sends(effects) + [
@@ -142,7 +145,7 @@ def test_it_says_what_it_is_and_who_judges_it(use: str) -> None:
 def test_it_differs_from_an_honest_node_and_says_so(use: str) -> None:
     effects, out, bit, withheld = played(use)
     honest = len(words_of(ME)) * 7
-    steps = len(words_of("n2")) + 2
+    steps = len(words_of("n2")) + 1 + 5
     untouched = len(out) == honest * steps and all(m in words_of(ME) for _, m in out) and not withheld
     assert bit and not untouched
     assert all(isinstance(e.message, Message) for e in effects if isinstance(e, Send))
