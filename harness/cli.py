@@ -171,8 +171,11 @@ def check(
 def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
     if json:

@@ -1,7 +1,8 @@
 """Batch proposer that shows its batches to a bare majority of the clan only, and then serves them to nobody.
 
-Attacks D2, D8 and D13 of protocol.md 5.6. Smallest breaking count: f_c+1 in the clan. Aimed at I-DA: at f_c one honest
-member holds each certified batch, and everybody else must be able to fetch it there. Refuses requests for any batch.
+Attacks D8 (in full mode) and D13 of protocol.md 5.6. Smallest breaking count: f_c+1 in the clan. Aimed at I-DA: at f_c
+one honest member holds each certified batch, and everybody else must be able to fetch it there. Refuses requests for
+any batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nodes.messages import BatchMessage, BatchRequest, BatchResponse, Message, N
 
 class DataWithholding(Behaviour):
     name: ClassVar[str] = "data-withholding"
-    attacks: ClassVar[tuple[str, ...]] = ("D2", "D8", "D13")
+    attacks: ClassVar[tuple[str, ...]] = ("D8", "D13")
     breaks_at: ClassVar[str] = "f_c+1 in the clan"
     aims_at: ClassVar[str] = "I-DA: availability"
 

@@ -6,7 +6,7 @@ import inspect
 import linecache
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -50,23 +50,26 @@ def check_hooks(behaviour: Behaviour, use: str) -> None:
 def typed(kind: type[Behaviour], use: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters as the constructor's annotations want them: a list becomes the tuple, an integer the float, that
     is asked for. Raises ValueError naming the parameter, what was given and what is wanted."""
-    try:
-        hints = get_type_hints(kind.__init__)
-    except NameError:  # a name that only a type checker imports
-        return dict(parameters)
+    hints = _hints(kind)
     return {name: _converted(hints.get(name, Any), use, name, value) for name, value in parameters.items()}
 
 
 def described(kind: type[Behaviour]) -> dict[str, str]:
     """Parameter -> its type and default, as the constructor declares them."""
-    found = {}
+    found, hints = {}, _hints(kind)
     for name, parameter in inspect.signature(kind).parameters.items():
-        wanted = parameter.annotation
-        text = "any" if wanted in (inspect.Parameter.empty, "Any", Any) else _name(wanted)
+        found[name] = _name(hints.get(name, Any))
         if parameter.default is not inspect.Parameter.empty:
-            text += f" = {_toml(parameter.default)}"
-        found[name] = text
+            found[name] += f" = {_written(parameter.default)}"
     return found
+
+
+def _hints(kind: type[Behaviour]) -> dict[str, Any]:
+    """The constructor's annotations; none of them if one names what only a type checker imports."""
+    try:
+        return get_type_hints(kind.__init__)
+    except NameError:
+        return {}
 
 
 def _converted(wanted: Any, use: str, name: str, value: Any) -> Any:
@@ -79,20 +82,21 @@ def _converted(wanted: Any, use: str, name: str, value: Any) -> Any:
 
 
 def _name(wanted: Any) -> str:
-    if isinstance(wanted, str):
-        return wanted
+    if wanted is Any:
+        return "any"
+    if get_origin(wanted) is Literal:
+        return " or ".join(map(_written, get_args(wanted)))
     return wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else str(wanted)
 
 
-def _toml(value: Any) -> str:
-    """A default as a scenario would write it."""
+def _written(value: Any) -> str:
+    """A value as a scenario would write it."""
     if value is None:
         return "none"
-    return (
-        msgspec.json.encode(value).decode()
-        if isinstance(value, bool | int | float | str | tuple | list)
-        else repr(value)
-    )
+    try:
+        return msgspec.json.encode(value).decode()
+    except TypeError:
+        return repr(value)
 
 
 def _at(hook: Any, use: str, what: str) -> str:

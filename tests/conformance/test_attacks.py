@@ -14,6 +14,7 @@ import pytest
 from faults.byzantine.port import Behaviour
 from faults.byzantine.registry import BEHAVIOURS
 from faults.registry import find
+from harness.attacks import behaviours, library, markdown
 from harness.commands import read_scenario
 from harness.scenario import Scenario
 from harness.shipped import ROOT
@@ -71,3 +72,16 @@ def test_past_the_bound_it_breaks_what_it_aims_at(name: str) -> None:
     assert found.info.regime == "beyond"
     assert found.expected is True
     assert set(read_scenario(name).expect.violate) <= set(found.violated())
+
+
+def test_the_page_of_the_library_is_what_the_code_says() -> None:
+    page = (ROOT.parents[1] / "docs" / "attacks.md").read_text()
+    assert page == markdown(), "run: moonquake list behaviours --markdown > docs/attacks.md"
+
+
+def test_every_behaviour_of_the_catalogue_has_its_scenarios() -> None:
+    """Whatever a behaviour says it carries out is shipped as a scenario of that id."""
+    shipped = {scenario.attack for scenario in library()}
+    families = {attack[0] for attack in shipped}
+    claimed = {attack for entry in behaviours() for attack in entry.attacks if attack[0] in families}
+    assert claimed <= shipped

@@ -292,6 +292,21 @@ def test_list(command: Command, what: str) -> None:
     assert rows[0]["name"] in command("list", what)[1]
 
 
+def test_behaviours_are_listed_with_what_they_break_and_where(command: Command) -> None:
+    (lazy,) = (b for b in json.loads(command("list", "behaviours", "--json")[1])["behaviours"] if b["name"] == LAZY)
+    assert lazy["attacks"] == ["D2"]
+    assert lazy["breaks_at"] == "f_c+1 in the clan"
+    assert lazy["aims_at"] == "I-DA: availability"
+    assert lazy["scenarios"] == ["d2-lazy-signer-at", "d2-lazy-signer-past"]
+    table = command("list", "behaviours")[1]
+    assert LAZY in table and "breaks at" in table
+    code, _, err = command("list", "faults", "--markdown")
+    assert code == Exit.USAGE and "list behaviours --markdown" in err
+
+
+LAZY = "lazy-signer"
+
+
 def test_the_suite_is_a_table_and_the_worst_code(
     command: Command, judged: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
