@@ -43,8 +43,9 @@ class BatchFlood(Behaviour):
         out = list(self._batches.due(node))
         if self._known and node.now >= self._next:
             self._next = node.now + self._every_ns
+            first = self._batches.numbers(self._copies)
             for copy in range(self._copies):
                 transaction = self._known[copy % len(self._known)]
-                out += self._batches.make(node, (transaction,), age_ms=5000 + copy)
+                out += self._batches.make(node, (transaction,), first + copy, age_ms=5000 + copy)
         self.receipt.injected += len(out)
         return out

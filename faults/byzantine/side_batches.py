@@ -42,6 +42,12 @@ class SideBatches:
         if isinstance(message, BatchMessage) and message.batch.header.proposer == node.id:
             self._seq = max(self._seq, message.batch.header.seq)
 
+    def numbers(self, count: int) -> int:
+        """The first of so many sequence numbers that nothing else of this node has."""
+        first = max(SEQ_GAP, self._seq + SEQ_STEP)
+        self._seq = first + count - 1
+        return first
+
     def make(
         self, node: CorruptedNode, transactions: tuple[Transaction, ...], seq: int | None = None, age_ms: int = 0
     ) -> Iterable[tuple[NodeId, Message]]:
@@ -52,8 +58,7 @@ class SideBatches:
         clan = node.committee.clan_of.get(node.id)
         if clan is None:
             return
-        if seq is None:
-            seq = self._seq = max(SEQ_GAP, self._seq + SEQ_STEP)
+        seq = self.numbers(1) if seq is None else seq
         d, size = node.domain, sum(len(encode(transaction)) for transaction in transactions)
         made_ms = max(0, node.now // 1_000_000 - age_ms)
         header = BatchHeader(

@@ -20,6 +20,7 @@ from harness.scenario import Scenario
 from harness.shipped import ROOT
 from harness.trial import trial
 from results.verdict import Status
+from tests.conformance.attack_signs import SIGNS
 
 NAMES = sorted(path.stem for path in Path(ROOT / "attacks").glob("*.toml"))
 AT = [name for name in NAMES if name.endswith("-at")]
@@ -60,6 +61,7 @@ def test_at_the_bound_it_bites_and_everything_holds(name: str) -> None:
     assert found.info.regime == "within"
     assert found.violated() == found.unknown() == ()
     assert found.expected is True
+    assert SIGNS.get(name, lambda _: True)(found), "honest nodes saw nothing of the attack"
     if name.removesuffix("at") + "past" in PAST:  # what breaks past it was looked at
         for broken in read_scenario(name.removesuffix("at") + "past").expect.violate:
             verdict = next(v for v in found.verdicts if v.property == broken)
