@@ -98,6 +98,7 @@ def run(
     backend: BackendOption = "auto",
     seed: SeedOption = None,
     attack: Annotated[str | None, typer.Option("--attack", help="FILE.py:Class, instead of its behaviours")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the attack (repeatable)")] = None,
     nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
     time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
     runs: RunsOption = RUNS,
@@ -107,7 +108,8 @@ def run(
     from harness import commands
     from harness.backends import select
 
-    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
+    plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -169,8 +171,11 @@ def check(
 def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
     if json:
