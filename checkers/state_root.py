@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from checkers.arithmetic import clan_majority
-from checkers.evidence import EvidenceError, unhex
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from checkers.replay import Outcome, replay_of
+from checkers.reverified import ROOTS, states
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
-
-_ROOTS = ("block", "prev_root", "root")
 
 
 class StateRoot(Judge):
@@ -28,7 +25,9 @@ class StateRoot(Judge):
 
     def judge(self, index: Index) -> Verdict:
         replay = replay_of(index)
-        certified, anomalies, doubts = _certificates(index)
+        found = states(index)
+        anomalies, doubts = [_invalid(event, fault) for event, fault in found.invalid], list(found.doubts)
+        certified = sorted(found.valid, key=lambda e: (e["height"], e["clan"], e["root"]))
         false_clans: set[int] = set()
         examined: set[tuple[int, int]] = set()
         above = 0
@@ -60,38 +59,14 @@ class StateRoot(Judge):
         return conclude(self.property, len(examined), anomalies, measures, "no state certificate to examine", doubts)
 
 
-def _certificates(index: Index) -> tuple[list[TraceEvent], list[Anomaly], list[str]]:
-    """Distinct certificates that hold (by height), anomalies for those that do not, doubts for unreadable ones."""
-    distinct: dict[tuple[object, ...], TraceEvent] = {}
-    for event in index.events("state_certificate"):
-        roots = [event[name] for name in _ROOTS]
-        distinct.setdefault((event["clan"], event["height"], *roots, *event["signers"], *event["signatures"]), event)
-    holding: list[TraceEvent] = []
-    anomalies: list[Anomaly] = []
-    doubts: list[str] = []
-    for event in distinct.values():
-        clan = event["clan"]
-        members = index.info.clans[clan] if 0 <= clan < len(index.info.clans) else []
-        try:
-            block, previous, root = (unhex(event[name], 32, name) for name in _ROOTS)
-            statement = index.notary.statement("root", clan, event["height"], block, previous, root)
-            fault = index.notary.fault(
-                members, clan_majority(len(members)), event["signers"], event["signatures"], statement
-            )
-        except EvidenceError as error:
-            doubts.append(f"state certificate of clan {clan} height {event['height']}: {error}")
-            continue
-        if fault is None:
-            holding.append(event)
-        else:
-            summary = f"{event['node']} accepted a state certificate of clan {clan} height {event['height']}: {fault}"
-            anomalies.append(Anomaly("invalid-state-certificate", summary, [record(event)]))
-    return sorted(holding, key=lambda e: (e["height"], e["clan"], e["root"])), anomalies, doubts
+def _invalid(event: TraceEvent, fault: str) -> Anomaly:
+    summary = f"{event['node']} accepted a state certificate of clan {event['clan']} height {event['height']}: {fault}"
+    return Anomaly("invalid-state-certificate", summary, [record(event)])
 
 
 def _differs(event: TraceEvent, mine: Outcome) -> list[str]:
-    own = dict(zip(_ROOTS, (mine.block, mine.previous_root, mine.root), strict=True))
-    return [name for name in _ROOTS if event[name] != own[name]]
+    own = dict(zip(ROOTS, (mine.block, mine.previous_root, mine.root), strict=True))
+    return [name for name in ROOTS if event[name] != own[name]]
 
 
 def _false_root(event: TraceEvent, mine: Outcome) -> Anomaly:

@@ -127,7 +127,7 @@ def keep(run: Run, verdicts: Sequence[Verdict], say: Callable[[str], None]) -> N
 def draw(directory: Path, verdicts: Sequence[Verdict]) -> list[Path]:
     """Write the pictures of what these verdicts found or could not decide into `directory`, made if it is not there.
 
-    Nothing is written, and no directory made, where there is nothing to draw. Raises UsageError if it cannot be written.
+    Nothing is written, and no directory made, where there is nothing to draw. Raises UsageError if that cannot be done.
     """
     from results.report.linear import pictures, write_pictures
 

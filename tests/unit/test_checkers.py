@@ -382,7 +382,7 @@ def test_exec_told_at_another_height_fools_the_gateway(story: Story) -> None:
 
 def test_replay_stops_at_a_batch_of_unknown_clan(story: Story) -> None:
     batch = story.events("finalise", height=2)[0]["batches"][0]
-    for name in ("body", "batch", "available"):
+    for name in ("body", "batch", "available", "availability_vote"):
         story.drop(name, batch=batch)
     replay = replay_of(index_of(story.run()))
     assert replay.reached == [1] and "knew the clan" in replay.stopped[0]
