@@ -15,10 +15,12 @@ from results.verdict import Anomaly, Verdict
 class Availability(Judge):
     """Every finalised batch is held by every never-faulty honest member of its clan by the end of the run.
 
-    Anomalies: lost-batch, undersigned-certificate (not M distinct valid votes of the clan), uncertified-batch (final,
-    but never certified), corrupt-body (an honest node executed bytes that are not the batch). Excluded and counted:
-    void batches (their slot was taken), and missing bodies of batches finalised, or networks healed, less than
-    retrieve_ms before the end. Examined: (batch, member).
+    And a vote for a batch means that its voter holds it, so that no certificate is for what nobody has. Anomalies:
+    lost-batch, undersigned-certificate (not M distinct valid votes of the clan), uncertified-batch (final, but never
+    certified), corrupt-body (an honest node executed bytes that are not the batch), vote-without-batch (an honest node
+    voted for what it did not hold), held-by-nobody (certified, final or not, and no honest member of the clan ever had
+    it). Excluded and counted: void batches (their slot was taken), and missing bodies of batches finalised, or networks
+    healed, less than retrieve_ms before the end. Examined: (batch, member).
     """
 
     property: ClassVar[str] = "availability"
@@ -32,6 +34,7 @@ class Availability(Judge):
             anomalies.append(Anomaly("corrupt-body", summary, [record(event)]))
         anomalies += _uncertified(index)
         held = _holders(index)
+        anomalies += _voted_blindly(index, held) + _held_by_nobody(index, found.valid, held)
         grace = int(index.bounds.retrieve_ms * MS)
         late = pairs = 0
         delays: list[float] = []
@@ -70,6 +73,33 @@ def _holders(index: Index) -> dict[str, dict[str, int]]:
         times = held.setdefault(event["batch"], {})
         times[event["node"]] = min(int(event["time"]), times.get(event["node"], int(event["time"])))
     return held
+
+
+def _voted_blindly(index: Index, held: dict[str, dict[str, int]]) -> list[Anomaly]:
+    """Votes of never-faulty nodes that never recorded the body (2.3); who was killed may have lost that record."""
+    anomalies, steady = [], set(index.steady)
+    for event in index.events("availability_vote"):
+        if event["node"] not in held.get(event["batch"], {}) and event["node"] in steady:
+            what = f"batch {short(event['batch'])} of {event['proposer']}"
+            summary = f"{event['node']} voted that it holds {what}, and never recorded that it does"
+            anomalies.append(Anomaly("vote-without-batch", summary, [record(event)]))
+    return anomalies
+
+
+def _held_by_nobody(index: Index, certificates: list[TraceEvent], held: dict[str, dict[str, int]]) -> list[Anomaly]:
+    """Certified batches that no honest member of their clan ever recorded: M voters, and none of them honest."""
+    anomalies = []
+    told: set[str] = set()
+    for event in certificates:
+        members = set(index.info.clans[event["clan"]]) & set(index.honest)
+        if event["batch"] not in told and not members & held.get(event["batch"], {}).keys():
+            told.add(event["batch"])
+            summary = (
+                f"batch {short(event['batch'])} has a certificate of {', '.join(event['signers'])}, and no honest"
+                f" member of clan {event['clan']} ever held it"
+            )
+            anomalies.append(Anomaly("held-by-nobody", summary, [record(event)]))
+    return anomalies
 
 
 def _uncertified(index: Index) -> list[Anomaly]:

@@ -12,13 +12,14 @@ from results.stats import summary as figures
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
+BEHIND = 3  # blocks: what is under way between two nodes that are up
 BLOCKS_A_REQUEST = 64  # of ancestors in one answer (protocol.md 1.8)
 
 
 class CatchUp(Judge):
-    """Each honest node that is behind at the heal is within catch_up_blocks of the others in time.
+    """Each honest node that is behind at the heal is up with the others in time.
 
-    Behind: more than catch_up_blocks below the highest block that any honest node has finalised by then; for a node
+    Behind: more than three blocks below the highest block that any honest node has finalised by then; for a node
     that starts later, at its start. In time: liveness_ms, and catch_up_ms for every 64 blocks that it lacks. Anomalies:
     never-caught-up, slow-catch-up. Pending at the end and halted nodes are counted, not judged. Examined: nodes that
     were behind.
@@ -36,18 +37,17 @@ class CatchUp(Judge):
         anomalies: list[Anomaly] = []
         took: list[float] = []
         counts = {"behind": 0, "pending": 0}
-        most = index.bounds.catch_up_blocks
         for node in index.honest:
             start = since[node]
             if node in halted or start > index.end:
                 continue
             before = [event["height"] for event in own[node] if int(event["time"]) <= start]
             lag = _tip(times, tips, start) - max(before, default=0)
-            if lag <= most:
+            if lag <= BEHIND:
                 continue
             counts["behind"] += 1
             bound = _bound(index, lag)
-            done = _caught_up(own[node], start, times, tips, most)
+            done = _caught_up(own[node], start, times, tips)
             waited = (int(done["time"]) if done else index.end) - start
             if done is None and waited <= bound:
                 counts["pending"] += 1
@@ -55,7 +55,7 @@ class CatchUp(Judge):
             took.append(waited / MS)
             if waited > bound:
                 anomalies.append(_slow(node, start, lag, waited, bound, done))
-        measures: dict[str, Any] = {"took_ms": figures(took), **counts, "catch_up_blocks": most}
+        measures: dict[str, Any] = {"took_ms": figures(took), **counts}
         doubts = ["the run was interrupted before its bounds could pass"] if index.info.interrupted else []
         nothing = "no honest node was behind at the heal"
         return conclude(self.property, len(took), anomalies, measures, nothing, doubts)
@@ -87,11 +87,11 @@ def _bound(index: Index, lag: int) -> int:
     return int((index.bounds.liveness_ms + requests * index.bounds.catch_up_ms) * MS)
 
 
-def _caught_up(own: list[TraceEvent], start: int, times: list[int], tips: list[int], most: int) -> TraceEvent | None:
-    """The node's first record after `start` that is no more than `most` below the highest of that moment."""
+def _caught_up(own: list[TraceEvent], start: int, times: list[int], tips: list[int]) -> TraceEvent | None:
+    """The node's first record after `start` that is no more than BEHIND below the highest of that moment."""
     for event in own:
         now = int(event["time"])
-        if now > start and _tip(times, tips, now) - event["height"] <= most:
+        if now > start and _tip(times, tips, now) - event["height"] <= BEHIND:
             return event
     return None
 

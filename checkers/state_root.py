@@ -16,8 +16,9 @@ class StateRoot(Judge):
     """Every certified and every honest root equals what an independent re-execution from genesis gets.
 
     Anomalies: false-root-certified, honest-divergence (an honest node's root or applied transactions),
-    invalid-state-certificate (not M distinct valid votes of the clan). One anomaly per clan, kind and node: roots are
-    chained, so the first wrong one spoils the rest. Examined: (clan, height) with a certificate, below the height
+    invalid-state-certificate (not M distinct valid votes of the clan), two-roots-certified (valid certificates of one
+    clan and height for two roots, even above the height where bodies end). One anomaly per clan, kind and node: roots
+    are chained, so the first wrong one spoils the rest. Examined: (clan, height) with a certificate, below the height
     where bodies end; a pass needs an applied transaction among them.
     """
 
@@ -41,6 +42,7 @@ class StateRoot(Judge):
             if _differs(event, mine) and at[0] not in false_clans:
                 false_clans.add(at[0])
                 anomalies.append(_false_root(event, mine))
+        anomalies += _two_roots(certified)
         divergences, executed = _divergences(index)
         anomalies += divergences
         applied = sum(len(replay.outcomes[at].applied) for at in examined)
@@ -62,6 +64,21 @@ class StateRoot(Judge):
 def _invalid(event: TraceEvent, fault: str) -> Anomaly:
     summary = f"{event['node']} accepted a state certificate of clan {event['clan']} height {event['height']}: {fault}"
     return Anomaly("invalid-state-certificate", summary, [record(event)])
+
+
+def _two_roots(certified: list[TraceEvent]) -> list[Anomaly]:
+    """The first height of each clan with valid certificates for two outcomes: then M voters share no honest one."""
+    first: dict[tuple[int, int], TraceEvent] = {}
+    found: dict[int, Anomaly] = {}
+    for event in certified:
+        before = first.setdefault((event["clan"], event["height"]), event)
+        if [before[name] for name in ROOTS] != [event[name] for name in ROOTS] and event["clan"] not in found:
+            summary = (
+                f"clan {event['clan']} certified {short(before['root'])} (signed by {', '.join(before['signers'])}) and"
+                f" {short(event['root'])} (signed by {', '.join(event['signers'])}) at height {event['height']}"
+            )
+            found[event["clan"]] = Anomaly("two-roots-certified", summary, [record(before), record(event)])
+    return list(found.values())
 
 
 def _differs(event: TraceEvent, mine: Outcome) -> list[str]:

@@ -17,8 +17,8 @@ class ViewSync(Judge):
 
     Both from the heal on (the load start in runs without faults); the first view after it may take liveness_ms. A view
     ends by its timer of 3 Delta, which starts when it is entered; entries lie up to Delta apart, and time-outs travel.
-    Anomalies: stuck-view, never-together. Runs that end within liveness_ms of the heal are UNKNOWN. Examined: stays of
-    nodes in views.
+    Anomalies: stuck-view, never-together. Runs that end within liveness_ms of the heal, and before every node moved and
+    all had met in one view, are UNKNOWN. Examined: stays of nodes in views.
     """
 
     property: ClassVar[str] = "view-sync"
@@ -45,7 +45,8 @@ class ViewSync(Judge):
             "together_bound_ms": index.bounds.liveness_ms,
         }
         doubts = ["the run was interrupted before its bounds could pass"] if index.info.interrupted else []
-        if start + first > end:
+        moved = all(any(int(e["time"]) > start for e in life) for life in entries.values())
+        if start + first > end and (not moved or apart >= end - start):
             doubts.append("the run ended before the time in which views must go on again had passed")
         nothing = "no never-faulty node of the tribe entered a view after the heal"
         return conclude(self.property, len(stays), anomalies + lonely, measures, nothing, doubts)

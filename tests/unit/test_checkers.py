@@ -208,10 +208,12 @@ def test_a_false_certificate_that_no_gateway_refused_leaves_acknowledged_open(st
 
 # ---------------------------------------------------------------- availability
 def lose(story: Story, *nodes: str) -> None:
+    """These nodes never had the first batch, and never said so."""
     batch = story.events("finalise", height=1)[0]["batches"][0]
     for node in nodes:
         story.drop("batch", node=node, batch=batch)
         story.drop("body", node=node, batch=batch)
+        story.drop("availability_vote", node=node, batch=batch)
 
 
 def test_missing_bodies_have_a_grace(story: Story) -> None:
