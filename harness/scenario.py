@@ -25,7 +25,10 @@ MAX_NODES = 400
 MAX_RATE = 10_000
 TARGETS = ("supra",)
 T = TypeVar("T")
-BOUNDS = ("liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks")
+BOUNDS = (
+    "liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
+    "catch_up_ms",
+)  # fmt: skip
 
 
 class Expect(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from results.report import charts, frames
+from results.report import charts, frames, linear
 from results.store import Run
 from results.verdict import Status, Verdict
 
@@ -49,6 +49,7 @@ def render(run: Run) -> str:
             for verdict, anomaly in every[:_MAX_ANOMALIES]
         ],
         hidden=max(0, len(every) - _MAX_ANOMALIES),
+        pictures=[_image(picture.encode()) for picture in linear.pictures(run.verdicts).values()],
         sequence=_sequence(run),
         receipts=_receipt_rows(run),
         charts=_charts(run),
@@ -72,7 +73,12 @@ def _sequence(run: Run) -> str:
     path = run.directory / SEQUENCE
     if not path.is_file() or path.stat().st_size > _MAX_SEQUENCE_BYTES:
         return ""
-    return "data:image/svg+xml;base64," + b64encode(path.read_bytes()).decode()
+    return _image(path.read_bytes())
+
+
+def _image(picture: bytes) -> str:
+    """An SVG as an address: what it says stays in the page, and no script in it can run."""
+    return "data:image/svg+xml;base64," + b64encode(picture).decode()
 
 
 def _outcome(run: Run) -> tuple[str, str]:
