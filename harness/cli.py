@@ -55,6 +55,7 @@ COMMANDS = {
     "frontier": "harness.command_frontier",
     "replay": "harness.command_replay",
     "search": "harness.command_search",
+    "serve": "harness.command_serve",
     "shrink": "harness.command_shrink",
 }
 
