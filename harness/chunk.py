@@ -114,7 +114,7 @@ def judged(found: Trial) -> Outcome:
         causes=tuple(sorted({info.use for info in found.info.faults})),
         cells=tuple(coverage.cells(found)),
         states=tuple(coverage.states(events)),
-        goals=tuple(coverage.goals(events)),
+        goals=(*coverage.goals(events), *((coverage.TWIN_LED,) if coverage.twin_led(found) else ())),
         views=max((int(event["view"]) for event in events if event["event"] == "enter"), default=0),
         digest=found.digest,
     )
