@@ -22,6 +22,9 @@ KEPT = 4096
 
 class CensoringPrimary(Behaviour):
     name: ClassVar[str] = "censoring-primary"
+    attacks: ClassVar[tuple[str, ...]] = ("B2", "B3")
+    breaks_at: ClassVar[str] = "all n_m members of the family"
+    aims_at: ClassVar[str] = "I-CENS: censorship"
 
     def __init__(self, victims: Any = (), role: str = "any", receipt: str = "none", blocks: bool = False) -> None:
         super().__init__()

@@ -16,6 +16,9 @@ from nodes.messages import BatchHeader, BatchMessage, BatchRequest, BatchRespons
 
 class DataWithholding(Behaviour):
     name: ClassVar[str] = "data-withholding"
+    attacks: ClassVar[tuple[str, ...]] = ("D2", "D8", "D13")
+    breaks_at: ClassVar[str] = "f_c+1 in the clan"
+    aims_at: ClassVar[str] = "I-DA: availability"
 
     def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
         if isinstance(message, BatchRequest) and sender not in node.coalition:

@@ -18,6 +18,9 @@ from nodes.messages import Message, NodeId, StateCertificate, StateVote, sha256
 
 class LyingExecutor(Behaviour):
     name: ClassVar[str] = "lying-executor"
+    attacks: ClassVar[tuple[str, ...]] = ("E1", "E4")
+    breaks_at: ClassVar[str] = "f_c+1 in the clan"
+    aims_at: ClassVar[str] = "I-ROOT: state-root"
 
     def __init__(self, collude: bool = True) -> None:
         super().__init__()

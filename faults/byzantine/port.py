@@ -66,6 +66,9 @@ class Behaviour:
     """
 
     name: ClassVar[str] = ""
+    attacks: ClassVar[tuple[str, ...]] = ()  # what it carries out, by the ids of protocol.md 5.3 to 5.8
+    breaks_at: ClassVar[str] = ""  # smallest breaking count: how many corrupted replicas, in words or as a formula
+    aims_at: ClassVar[str] = ""  # the invariant of protocol.md 6, and after a colon the checkers that judge it
 
     def __init__(self) -> None:
         self.receipt = BehaviourReceipt()
