@@ -22,7 +22,7 @@ import msgspec
 
 from harness.campaign_state import Finding, Line, Recorded, State
 from harness.chunk import Failure, Job, Outcome, run_chunk
-from harness.coverage import ALL_GOALS
+from harness.coverage import ALL_GOALS, vacuous
 from harness.executors import stop
 
 CHUNK = 10  # seeds, at most
@@ -232,6 +232,11 @@ class Campaign:
         """Findings that no declared adversary may cause."""
         return [finding for finding in self.findings if finding.surprise]
 
+    @property
+    def vacuous(self) -> list[str]:
+        """Goals without which a campaign of this kind has shown nothing (coverage.REQUIRED)."""
+        return vacuous(self.job.generator, self.tally.runs - len(self.tally.errors), self.tally.goals)
+
     def document(self) -> dict[str, Any]:
         """The JSON shape of `search` (architecture section 7), and what stands behind the numbers."""
         tally = self.tally
@@ -255,6 +260,7 @@ class Campaign:
                 "states": len(tally.states),
                 "views": tally.views,
                 "goals": {goal: tally.goals[goal] for goal in ALL_GOALS},
+                "missed": self.vacuous,
             },
             "state": str(self._state.path),
         }

@@ -93,12 +93,17 @@ def budget_of(runs: int | None, time: str | None) -> Budget:
 
 
 def exit_of(campaign: Campaign) -> Exit:
-    """1 a violation that nothing declared may cause; 2 an unknown other than a fault that did not bite; else 0."""
+    """1 a violation that nothing declared may cause; 2 an unknown other than a fault that did not bite, or
+    goals that it had to come to and did not; else 0."""
     tally = campaign.tally
     if campaign.surprises:
         return Exit.SURPRISE
     doubtful = tally.unknown["nothing to examine"] + tally.unknown["other"] + len(tally.errors)
-    return Exit.INCONCLUSIVE if doubtful or campaign.interrupted or not tally.runs else Exit.AS_EXPECTED
+    return (
+        Exit.INCONCLUSIVE
+        if doubtful or campaign.vacuous or campaign.interrupted or not tally.runs
+        else Exit.AS_EXPECTED
+    )
 
 
 def record(root: Path, job: Job, outcome: Outcome) -> Recorded:
@@ -175,6 +180,10 @@ def closing(campaign: Campaign) -> Sequence[str]:
     if document["upper_bound"] is not None:
         lines.append(
             f"0 violations in {document['clean']} clean runs: below {document['upper_bound']:.2g} a run (95 %)"
+        )
+    if campaign.vacuous:
+        lines.append(
+            f"it shows nothing: no run came to {', '.join(campaign.vacuous)}; raise --runs or look at the base"
         )
     if campaign.interrupted:
         lines.append("interrupted: the same command with --resume goes on")
