@@ -102,7 +102,6 @@ def test_workers_with_several_threads_are_refused() -> None:
         LocalCluster(
             n_workers=1,
             threads_per_worker=2,
-            processes=False,
             host="127.0.0.1",
             dashboard_address=":0",
             silence_logs=50,

@@ -23,6 +23,7 @@ from harness.chunk import IDLE, OTHER, VACUOUS, Failure, Job, Outcome, outcome_o
 from harness.command_search import budget_of, exit_of, job_of, record
 from harness.executors import InProcess, LostError, Pool, make_executor, workers, workers_of
 from harness.generators import generator
+from harness.journal import Journal
 from harness.outcome import Exit, RecordingError, UsageError
 from nodes.moonshot import rules
 from results.verdict import Status, Verdict
@@ -295,6 +296,6 @@ def test_a_state_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         def write(self, data: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-    state = State(tmp_path, Full(), ())  # type: ignore[arg-type]
+    state = State(Journal(tmp_path, Full()))  # type: ignore[arg-type]
     with pytest.raises(RecordingError, match=r"No space left.*--resume"):
         state.append(Line(seconds=1.0))
