@@ -40,6 +40,7 @@ from results.verdict import Verdict
 
 AGAIN = 2  # tries to see a surprise of real nodes a second time
 FRONTIER_SEEDS = 2
+BASE = "swarm"  # of searches
 SUITES = ("default", "negative", "nightly", "attacks")
 FIGURES = ("finality-bounds", "liveness", "censorship")  # their measures are followed from night to night
 
@@ -76,9 +77,8 @@ def works(desk: Desk) -> list[Work]:
     """Everything that a night can do here: scenarios that need what the backend lacks are left to other nights."""
     found = [Work("regression", path.stem) for path in sorted(desk.regressions.glob("*.toml"))]
     for suite in SUITES:
-        for path in sorted((shipped.ROOT / suite).glob("*.toml")):
-            if _runs_on(path, desk.backend):
-                found.append(Work("scenario", path.stem))
+        paths = sorted((shipped.ROOT / suite).glob("*.toml"))
+        found += [Work("scenario", path.stem) for path in paths if _runs_on(path, desk.backend)]
     found += [Work("search", name) for name in GENERATORS if name != "seeds"]
     found += [Work("frontier", name) for name in ATTACKS]
     if MUTANTS_DIR.is_dir():
@@ -144,14 +144,12 @@ def _failures(desk: Desk, judged: Judged, again: tuple[int, int]) -> Iterable[Fa
     """What surprised: the violations of a run that should hold, or the ones that did not come."""
     wanted = judged.expect.get("violate") or ()
     broken = [v for v in judged.verdicts if v.status is Judgement.FAIL and v.property not in wanted]
+    filed, known = "", False
+    if broken and again[0] and not wanted:
+        path, known = filing.file_failure(judged.directory, desk.regressions, desk.late)
+        filed = str(path)
     for verdict in broken:
         anomaly = verdict.anomalies[0]
-        filed, known = "", False
-        if again[0] and not wanted:
-            path, known = filing.file_failure(
-                judged.directory, verdict.property, anomaly.kind, desk.regressions, desk.late
-            )
-            filed = str(path)
         yield Failure(verdict.property, anomaly.kind, anomaly.summary, str(judged.directory), again, filed, known)
     held = [v.property for v in judged.verdicts if v.property in wanted and v.status is Judgement.PASS]
     for name in held:
@@ -178,7 +176,7 @@ def _figures(verdicts: Sequence[Verdict]) -> dict[str, float]:
 # ---------------------------------------------------------------- searches, frontiers, mutants
 def search(desk: Desk, work: Work, seed: int, slice_s: float) -> Done:
     """A slice of a search, with seeds that no earlier slice had; goes on with its own file if it was killed."""
-    base = commands.read_scenario("swarm")
+    base = commands.read_scenario(BASE)
     job = job_of(base, work.name, None, ())
     with open_state(desk.directory, f"{base.name}-{work.name}", header_of(job, seed), None) as state:
         campaign = Campaign(job, seed, Budget(seconds=slice_s), state, desk.pool, partial(record, desk.root))
@@ -186,12 +184,11 @@ def search(desk: Desk, work: Work, seed: int, slice_s: float) -> Done:
     if campaign.interrupted:
         raise KeyboardInterrupt
     failures = []
-    for finding in campaign.findings:
-        if not finding.surprise:
-            continue
-        path, known = filing.file_failure(
-            Path(finding.run), finding.property, finding.anomaly, desk.regressions, desk.late
-        )
+    filed: dict[str, tuple[Path, bool]] = {}  # one scenario a run, whatever else broke in it
+    for finding in campaign.surprises:
+        if finding.run not in filed:
+            filed[finding.run] = filing.file_failure(Path(finding.run), desk.regressions, desk.late)
+        path, known = filed[finding.run]
         again = (int(finding.reproduced), 1)
         failures.append(
             Failure(finding.property, finding.anomaly, finding.summary, finding.run, again, str(path), known)
