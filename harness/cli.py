@@ -53,6 +53,7 @@ COMMANDS = {
     "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
     "frontier": "harness.command_frontier",
+    "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
     "search": "harness.command_search",
     "serve": "harness.command_serve",
