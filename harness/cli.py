@@ -54,6 +54,7 @@ COMMANDS = {
     "bench": "harness.command_bench",
     "export": "harness.command_export",
     "frontier": "harness.command_frontier",
+    "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
     "report": "harness.command_report",
     "search": "harness.command_search",
@@ -101,6 +102,7 @@ def run(
     backend: BackendOption = "auto",
     seed: SeedOption = None,
     attack: Annotated[str | None, typer.Option("--attack", help="FILE.py:Class, instead of its behaviours")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the attack (repeatable)")] = None,
     nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
     time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
     runs: RunsOption = RUNS,
@@ -110,7 +112,8 @@ def run(
     from harness import commands
     from harness.backends import select
 
-    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
+    plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -140,6 +143,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
@@ -161,10 +167,14 @@ def check(
         from harness import elle_cli as elle
 
         verdicts += elle.second_opinion(opened, verdicts, consistency, elle_cli)
+    drawn = judging.draw(pictures, verdicts) if pictures is not None else []
     if json:
-        document({"verdicts": msgspec.to_builtins(verdicts)})
+        more = {"pictures": [str(path) for path in drawn]} if pictures is not None else {}
+        document({"verdicts": msgspec.to_builtins(verdicts), **more})
     else:
         screen.verdicts(out, verdicts)
+        for path in drawn:
+            plain(f"picture: {path}")
     return judging.exit_of(opened, verdicts, bool(checker))
 
 
@@ -172,8 +182,11 @@ def check(
 def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
     if json:
@@ -221,6 +234,11 @@ def _register(words: Sequence[str]) -> None:
     for name in called:
         if name not in plain:
             app.command(name)(getattr(import_module(COMMANDS[name]), name))
+
+
+def register_all() -> None:
+    """Have every command, for whoever lists them."""
+    _register(("--help",))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
-from results.report import charts, timeline, words
+from results.report import charts, linear, timeline, words
 from results.report.around import chart_around
 from results.report.sequence import draw
 from results.report.theme import Figure, page
@@ -39,6 +39,7 @@ def render(run: Run) -> str:
         verdicts=[_verdict_row(verdict, run) for verdict in words.in_order(run.verdicts)],
         anomalies=_anomalies(run),
         hidden=max(0, len(every) - _MAX_ANOMALIES),
+        pictures=[_image(picture.encode()) for picture in linear.pictures(run.verdicts).values()],
         sequence=_shrunk(run),
         receipts=list(words.receipts(run)),
         roster=words.roster(run),
