@@ -90,7 +90,7 @@ def test_every_attack_on_consensus_liveness_and_restarts_is_here_or_cannot_be() 
 def test_a_slow_leader_keeps_its_views() -> None:
     """L2: just in time means that nobody times out."""
     found = trial(read_scenario("l2-slow-leader-at"), 1)
-    events = [event["event"] for event in found.run.trace() if event["node"] != "n3"]
+    events = [event["event"] for event in found.run.trace if event["node"] != "n3"]
     assert "finalise" in events
     assert "timeout" not in events
 
@@ -106,5 +106,5 @@ def test_honest_nodes_name_what_they_refuse() -> None:
         ("c22-payload-forger-at", "proposal of view"),
     ):
         found = trial(read_scenario(name), 1)
-        rejects = [e["reason"] for e in found.run.trace() if e["event"] == "reject" and e["node"] != "n3"]
+        rejects = [e["reason"] for e in found.run.trace if e["event"] == "reject" and e["node"] != "n3"]
         assert any(reason in text for text in rejects), (name, rejects[:5])
