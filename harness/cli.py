@@ -53,8 +53,10 @@ COMMANDS = {
     "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
     "frontier": "harness.command_frontier",
+    "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
     "search": "harness.command_search",
+    "serve": "harness.command_serve",
     "shrink": "harness.command_shrink",
 }
 
@@ -139,6 +141,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
@@ -160,10 +165,14 @@ def check(
         from harness import elle_cli as elle
 
         verdicts += elle.second_opinion(opened, verdicts, consistency, elle_cli)
+    drawn = judging.draw(pictures, verdicts) if pictures is not None else []
     if json:
-        document({"verdicts": msgspec.to_builtins(verdicts)})
+        more = {"pictures": [str(path) for path in drawn]} if pictures is not None else {}
+        document({"verdicts": msgspec.to_builtins(verdicts), **more})
     else:
         screen.verdicts(out, verdicts)
+        for path in drawn:
+            plain(f"picture: {path}")
     return judging.exit_of(opened, verdicts, bool(checker))
 
 

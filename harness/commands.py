@@ -124,8 +124,9 @@ def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], obs
 
 
 def plan_of(scenario: Scenario, seed: int | None, scheme: str = "ed25519") -> Plan:
-    """The plan for a seed (the default one if none is given), with keys of the backend's signature scheme."""
-    seed = DEFAULT_SEED if seed is None else seed
+    """The plan for a seed (without one the scenario's, else 1), with keys of the backend's signature scheme."""
+    if seed is None:
+        seed = DEFAULT_SEED if scenario.seed is None else scenario.seed
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed {seed}: must lie between 0 and 2^63 - 1")
     return resolve(scenario, seed, scheme)

@@ -25,7 +25,10 @@ MAX_NODES = 400
 MAX_RATE = 10_000
 TARGETS = ("supra",)
 T = TypeVar("T")
-BOUNDS = ("liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks")
+BOUNDS = (
+    "liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
+    "catch_up_ms",
+)  # fmt: skip
 
 
 class Expect(msgspec.Struct, frozen=True):
@@ -113,6 +116,7 @@ class Scenario(msgspec.Struct, frozen=True):
     bounds: dict[str, Any]
     warm_s: float  # between the cluster being ready and the load start
     quiet_s: float  # see runner.py, step 7
+    seed: int | None  # the run's, where none is given
     raw: dict[str, Any]  # as written, for run.json
     source: str  # file name, for messages
 
@@ -155,11 +159,12 @@ def parse(values: dict[str, Any], source: Source) -> Scenario:
     checks, bounds = _checks(top.table("checks"))
     run = top.table("run")
     warm, quiet = run.seconds("warm", "0s"), run.seconds("quiet", "6s")
+    seed = run.maybe_whole("seed", high=2**63 - 1)
     run.done()
     top.done()
     scenario = Scenario(
-        name, description, expect, cluster, network, workload, adversary, faults, checks, bounds, warm, quiet, values,
-        source.name,
+        name, description, expect, cluster, network, workload, adversary, faults, checks, bounds, warm, quiet, seed,
+        values, source.name,
     )  # fmt: skip
     _check_windows(scenario, source)
     return scenario

@@ -257,6 +257,24 @@ def test_check_of_a_bare_history_knows_what_it_lacks(command: Command) -> None:
     assert "is a history alone" in json.loads(out)["verdicts"][0]["reason"]
 
 
+GOLDEN = Path(__file__).parents[1] / "golden/linearizable/histories"
+
+
+def test_check_draws_where_no_order_was_found(command: Command) -> None:
+    bad, good = str(GOLDEN / "bad-cas-twice.jsonl"), str(GOLDEN / "ok-one-after-the-other.jsonl")
+    code, out, _ = command("check", bad, "--pictures", "drawn/here", "--json")
+    assert code == Exit.SURPRISE
+    assert json.loads(out)["pictures"] == ["drawn/here/linearizable-1.svg"]
+    assert "1→3" in Path("drawn/here/linearizable-1.svg").read_text(encoding="utf-8")
+    code, out, _ = command("check", good, "--pictures", "nothing", "--json")
+    assert code == Exit.AS_EXPECTED
+    assert json.loads(out)["pictures"] == [] and not Path("nothing").exists()
+    Path("taken").write_text("a file")
+    code, _, err = command("check", bad, "--pictures", "taken")
+    assert code == Exit.USAGE
+    assert "--pictures taken: cannot be written" in err
+
+
 @pytest.mark.parametrize("name", ["history.jsonl", "trace.jsonl"])
 def test_truncated_records_are_refused(command: Command, name: str) -> None:
     _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
