@@ -1,4 +1,4 @@
-"""What honest nodes must have seen of an attack at its bound, the `obs` of protocol.md 5."""
+"""What honest nodes must have seen of an attack at its bound, beside that everything held (`obs` in protocol.md 5)."""
 
 from __future__ import annotations
 
