@@ -269,6 +269,11 @@ def _register(words: Sequence[str]) -> None:
             app.command(name)(getattr(import_module(COMMANDS[name]), name))
 
 
+def register_all() -> None:
+    """Have every command, for whoever lists them."""
+    _register(("--help",))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and ends the process with its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)

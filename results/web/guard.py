@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as StarletteMessage
 
 Refuse: TypeAlias = Callable[[int, str], str]
 COOKIE = "moonquake"
@@ -99,9 +100,9 @@ class Guard:
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: dict[str, object]) -> None:
+    async def sending(message: StarletteMessage) -> None:
         if message["type"] == "http.response.start":
-            headers = list(message.get("headers", ()))  # type: ignore[call-overload]
+            headers = list(message.get("headers", ()))
             have = {name for name, _ in headers}
             extra = {**HEADERS, "content-security-policy": OWN}
             headers += [(k.encode(), v.encode()) for k, v in extra.items() if k.encode() not in have]
