@@ -26,7 +26,6 @@ PAST = [name for name in ALL if name.endswith("-past")]
 LAST = {"b": 11, "c": 24, "d": 13, "e": 7, "l": 10, "r": 8}
 CATALOGUE = {f"{family}{number}" for family, last in LAST.items() for number in range(1, last + 1)}
 ELSEWHERE = {  # attack -> why it has no scenario here
-    "b7": "wallets are honest: no workload grinds hashes to fill one primary; families are salted (nodes/committee.py)",
     "b9": "wallets wait for one transaction before they sign the next; the backlog's bound: tests/unit/test_buckets.py",
     "c24": "BCFT thresholds are not implemented; a quorum without intersection is refused (nodes/committee.py)",
     "d7": "batches are sent whole: the coded mode of xRBC is not implemented",
@@ -35,7 +34,7 @@ ELSEWHERE = {  # attack -> why it has no scenario here
     "r5": "there are no epoch changes and no checkpoints to start from; old-epoch signatures: r8, c16",
     "r6": "there are no BLS keys: certificates are Ed25519 signature lists, and no two members may share a key",
 }
-NOBODY = ("b1", "b4", "c21", "d12", "l5", "r1", "r2", "r4")  # attacks of the network and of crashes
+NOBODY = ("b1", "b4", "b7", "c21", "d12", "l5", "r1", "r2", "r4")  # attacks of the network and of crashes
 
 
 def attack_of(name: str) -> str:
