@@ -86,8 +86,10 @@ def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], li
 
 def _uncovered(event: TraceEvent, replay: Replay, true: dict[tuple[str, int], list[tuple[int, int]]]) -> list[Anomaly]:
     """exec may be told once a certificate of a true root is there for its height or, as roots are chained, above."""
-    clan, height, node = int(event.get("clan", -1)), int(event.get("height", -1)), event["node"]
-    if event["phase"] != "exec" or (clan, height) not in replay.outcomes or (node, clan) not in true:
+    clan, height, node = event.get("clan"), event.get("height"), event["node"]
+    if clan is None or height is None or event["phase"] != "exec":
+        return []
+    if (clan, height) not in replay.outcomes or (node, clan) not in true:
         return []
     if any(time <= int(event["time"]) and at >= height for time, at in true[node, clan]):
         return []

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
+from checkers.arithmetic import clan_majority
 from checkers.index import MS, Index
 from results.store import FaultInfo
 from results.trace import TraceEvent
@@ -201,6 +202,9 @@ def _lied(index: Index, fault: FaultInfo, window: Window) -> str:
 
 
 def _invented(index: Index, fault: FaultInfo, window: Window) -> str:
+    """With fewer keys than a clan's majority nothing comes of the inventions: then there is nothing to be seen."""
+    if not any(len(set(clan) & set(fault.targets)) >= clan_majority(len(clan)) for clan in index.info.clans):
+        return ""
     held = {event["batch"] for event in index.events("batch", "body")}
     if any(event["batch"] not in held for event in _inside(index, window, "available")):
         return ""

@@ -86,6 +86,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 def prepare_worker() -> None:
     """In a worker process: leave Ctrl-C to the campaign, and collect garbage between chunks, hardly ever in a run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()
+
+
+def collect_seldom() -> None:
+    """Collect garbage between chunks, hardly ever in a run: what was loaded stays, and a run dies as a whole."""
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
 

@@ -19,9 +19,9 @@ from harness.backends.sim.backend import SimBackend
 from harness.campaign import Budget, Campaign
 from harness.campaign_state import Recorded, header_of, open_state
 from harness.chunk import Job, Outcome
-from harness.console import RUNS, JsonOption, SeedOption, document, err, out, plain, say
+from harness.console import RUNS, JsonOption, SeedOption, WorkersOption, document, err, out, plain, say
 from harness.coverage import ALL_GOALS
-from harness.executors import make_executor, workers_of
+from harness.executors import workers as pool_of
 from harness.generators import GENERATORS, generator
 from harness.keep import digest_of_run
 from harness.outcome import Exit, UsageError
@@ -47,7 +47,7 @@ def search(
     seed: SeedOption = None,
     regime: Annotated[str | None, typer.Option("--regime", help="within or beyond (default: the base's)")] = None,
     fix: FixOption = None,
-    workers: Annotated[str, typer.Option("--workers", help="processes (default: one a core)")] = "",
+    workers: WorkersOption = "",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same search was broken off")] = False,
     directory: Annotated[Path, typer.Option("--runs-dir", help="where run directories are made")] = RUNS,
     json: JsonOption = False,
@@ -58,13 +58,13 @@ def search(
     first = commands.DEFAULT_SEED if seed is None else seed
     budget = budget_of(runs, time)
     resolve(job.scenario(first), first, SimBackend.scheme)  # a base that cannot be used is refused before anything runs
-    count = workers_of(workers)
-    with open_state(directory, f"{base.name}-{generator}", header_of(job, first), resume) as state:
-        say(f"searching on {count} {'process' if count == 1 else 'processes'}; state: {state.path}")
+    with (
+        pool_of(workers) as pool,
+        open_state(directory, f"{base.name}-{generator}", header_of(job, first), resume) as state,
+    ):
+        say(f"searching on {pool.size} {'process' if pool.size == 1 else 'processes'}; state: {state.path}")
         with _progress() as show:
-            campaign = Campaign(
-                job, first, budget, state, partial(make_executor, count), count, partial(record, directory), show
-            )
+            campaign = Campaign(job, first, budget, state, pool, partial(record, directory), show)
             campaign.run()
     if json:
         document(campaign.document())

@@ -54,6 +54,7 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     parameters: dict[str, Any] = {}  # protocol parameters, ms
     accounts: dict[str, int] = {}  # genesis balances by address
     beacon: str = ""
+    leaders: dict[str, Any] = {}  # who leads a view: kind (fair-succession | round-robin | fixed), order (fixed only)
     md_ms: float = 0.0  # mean one-way message delay of the scenario's network
     load_start: int = 0  # ns: first client operation allowed
     load_end: int = 0  # ns: workload told to stop

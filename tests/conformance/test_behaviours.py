@@ -53,6 +53,7 @@ H = bytes(range(32))
 PRETENDERS = ("bad-signer", "domain-confuser", "malleator", "vote-repeater")  # their attack is what does not verify
 GROUPS = [["n0", "n1", "n2"], ["n0'", "n3", "n4", "n5", "n6"]]
 PARAMETERS = {  # of behaviours that do nothing without
+    "batch-replayer": {"after_ms": 0},
     "byzzfuzz": {
         "rounds": [
             {"view": 3, "step": step, "receivers": ["n2", "n3"], "seed": 1}
@@ -107,7 +108,7 @@ def story() -> list[Message]:
 def words_of(node: str) -> list[Message]:
     """One of each message that a node signs, and a certificate."""
     sign = signer_of(node).sign
-    block = block_of(3, node, H)
+    block = block_of(3, node, H, (AvailabilityCertificate(0, 0, 0, "n1", 7, H, 2, 300, 5, b"", ()),))
     above = block_of(4, node, block_hash(HIDDEN), (BATCH,))
     timeouts = TimeoutCertificate(0, 3, QC, b"", (), ())
     facts = (0, node, 1, H, 2, 300, 5)
@@ -126,7 +127,8 @@ def words_of(node: str) -> list[Message]:
 
 
 def heard() -> list[Message]:
-    return [*story(), *words_of("n2"), BatchRequest(H), Forward(appends(CONFIG, 1)[0], "g0", 1, bytes(64))]
+    forwards = [Forward(transaction, "g0", 1, bytes(64)) for transaction in appends(CONFIG, 5)]
+    return [*story(), *words_of("n2"), BatchRequest(H), *forwards]
 
 
 def author_and_proof(message: Message) -> tuple[str, bytes, bytes] | None:
@@ -223,7 +225,7 @@ def test_outside_its_window_it_is_an_honest_node(use: str) -> None:
     core = Canned(*(Multicast(EVERYONE, m) for m in words_of(ME)))
     behaviour = load_behaviour(use, PARAMETERS.get(use, {}))
     shell = shell_of(core, behaviour, me=ME, coalition=COALITION, config=CONFIG)
-    shell.stack[0].from_ns = 5
+    shell.stack[0].trigger.from_ns = 5
     shell.node.blackboard[LOAD_START] = 0
     effects = shell.step(4, Receive("n2", words_of("n2")[3]))
     assert [e for e in effects if isinstance(e, Multicast)] == list(core.effects)
