@@ -154,7 +154,7 @@ def _asked() -> Iterator[set[str]]:
         return maybe(self, name)
 
     maybe = Table.asked
-    Table.raw, Table.asked = raw, asked  # type: ignore[method-assign]
+    Table.raw, Table.asked = raw, asked  # type: ignore[assignment,method-assign]
     try:
         yield keys
     finally:
