@@ -1,4 +1,4 @@
-"""What honest nodes must have seen of an attack at its bound, the `obs` of protocol.md 5."""
+"""What honest nodes must have seen of an attack at its bound, beside that everything held (`obs` in protocol.md 5)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,14 @@ def overruled(found: Trial) -> bool:
     return bool(signers) and not signers & set(found.info.byzantine)
 
 
+def one_primary(found: Trial) -> bool:
+    """Everything in a batch was included by the chosen primary of its clan, or after its time-out."""
+    roles = Counter((e["primary"], e["role"]) for e in events(found, "include"))
+    return {primary for primary, _ in roles} == {"n0", "n3"} and min(roles["n0", "primary"], roles["n3", "primary"]) > 5
+
+
 SIGNS: dict[str, Sign] = {
+    "b7-ground-hashes-at": one_primary,
     "b5-early-secondary-at": ordered_twice,
     "b6-racing-secondary-at": ordered_twice,
     "b8-batch-replayer-at": ordered_twice,

@@ -34,7 +34,9 @@ READS = {
     "prefix": ("start", "restart", "finalise"),
     "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),
     "availability": ("start", "finalise", "batch", "body", "availability_vote", "available", "retrieve"),
-    "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
+    "censorship": (
+        "start", "propose", "finalise", "batch", "body", "available", "forward", "received", "include",
+    ),
     "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
     "finality-bounds": ("start", "gateway", "propose", "finalise"),
     "liveness": ("start", "restart", "halt", "propose", "finalise", "execute", "state_certificate"),
