@@ -26,6 +26,7 @@ from results.web.guard import REPORT, Guard
 from results.web.store import STATES, Filter, NotFoundError, Store
 
 PER_PAGE = 50
+GOING_ON = ("running", "not judged")  # judging a long run takes longer than its files keep still
 SANDBOXED = {"content-security-policy": REPORT, "x-frame-options": "SAMEORIGIN"}
 PACKAGE = "results.web"
 ASSETS = {
@@ -161,7 +162,7 @@ class _Site:
         _, _, directory = self._found(request)
         entry = self._store.entry(directory)
         state = entry.state if entry else "broken off"
-        body = msgspec.json.encode({**live.snapshot(directory), "state": state, "over": state != "running"})
+        body = msgspec.json.encode({**live.snapshot(directory), "state": state, "over": state not in GOING_ON})
         return Response(body, media_type="application/json")
 
     # ------------------------------------------------------------ several runs

@@ -142,17 +142,18 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     yield call
 
 
-def test_export_csv(command: Any, evil: Run, tmp_path: Path) -> None:
-    code, out, _ = command("export", str(evil.directory), "--csv", "--out", str(tmp_path / "tables"), "--json")
-    written = [Path(name) for name in json.loads(out)["csv"]]
+@pytest.mark.parametrize(("kind", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
+def test_export_of_tables(command: Any, evil: Run, tmp_path: Path, kind: str, read: Any) -> None:
+    code, out, _ = command("export", str(evil.directory), f"--{kind}", "--out", str(tmp_path / "tables"), "--json")
+    written = [Path(name) for name in json.loads(out)[kind]]
     assert code == 0 and [path.stem for path in written] == list(TABLES)
     for path in written:
-        table = pd.read_csv(path)
+        table = read(path)
         assert len(table) == len(TABLES[path.stem](results.load(evil.directory))), path
-    faults = pd.read_csv(tmp_path / "tables" / "faults.csv")
+    faults = read(tmp_path / "tables" / f"faults.{kind}")
     assert json.loads(faults["targets"][0])[0] == "n0>n1"
-    assert command("export", str(evil.directory), "--csv", "--edn")[0] == 3
-    assert command("export", str(tmp_path / "nothing"), "--csv")[0] == 3
+    assert command("export", str(evil.directory), f"--{kind}", "--edn")[0] == 3
+    assert command("export", str(tmp_path / "nothing"), f"--{kind}")[0] == 3
 
 
 def test_report_formats(command: Any, run: Run) -> None:

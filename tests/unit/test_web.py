@@ -275,9 +275,15 @@ def test_states_of_a_run_without_an_end(tmp_path: Path) -> None:
     states = {age: Store(tmp_path, lambda age=age: touched + age).entries()[0].state for age in (1.0, 3600.0)}  # type: ignore[misc]
     assert states == {1.0: "running", 3600.0: "broken off"}
     app = make_app(tmp_path, lambda: touched)
+    assert msgspec.json.decode(ask(app, "/runs/small/now/live.json").body)["over"] is False
     assert ask(app, "/runs/small/now").headers["location"] == "/runs/small/now/live"
     late = make_app(tmp_path, lambda: touched + 3600)
     assert "no whole records" in ask(late, "/runs/small/now").text
+    assert msgspec.json.decode(ask(late, "/runs/small/now/live.json").body)["over"] is True
+    (directory / "run.json").write_bytes(msgspec.json.encode(small_info()))  # being judged, for as long as it takes
+    late = make_app(tmp_path, lambda: touched + 7200)
+    assert "has not been judged yet" in ask(late, "/runs/small/now").text
+    assert msgspec.json.decode(ask(late, "/runs/small/now/live.json").body)["over"] is False
 
 
 def test_a_snapshot_reads_the_ends_of_files_and_leaves_out_half_a_line(tmp_path: Path) -> None:
