@@ -229,7 +229,7 @@ class Load:
 
     def _sign(self, wallet: Wallet, seq: int, task: Task) -> Transaction:
         blank = Transaction(
-            self._genesis.domain.chain, wallet.address, seq, EXPIRY_MS, task.operations, b"", bytes(64)
+            self._genesis.domain.chain, wallet.address, seq, EXPIRY_MS, task.operations, bytes(task.padding), bytes(64)
         )  # fmt: skip
         statement = self._genesis.domain.transaction(tx_id(unsigned(blank)))
         return msgspec.structs.replace(blank, signature=wallet.signer.sign(statement))

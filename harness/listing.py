@@ -6,7 +6,7 @@ from faults.registry import summary
 from harness import plugins, shipped
 from harness.outcome import UsageError, nearest
 
-KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers")
+KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers", "claims")
 
 
 def rows(what: str) -> dict[str, str]:
@@ -23,6 +23,10 @@ def rows(what: str) -> dict[str, str]:
         return {name: summary(type(select.make(name))) for name in select.CLASSES}
     if what == "scenarios":
         return {name: _scenario(name) for name in shipped.shipped()}
+    if what == "claims":
+        from results.claim import register
+
+        return {claim.id: f"[tier {claim.tier}] {claim.statement}" for claim in register().values()}
     if what == "frontiers":
         from harness.frontier_attacks import ATTACKS
 

@@ -19,7 +19,8 @@ from nodes.wallet import list_keys
 class Task(msgspec.Struct, frozen=True):
     """One operation of one process: what the history says of it, and the transaction's operations.
 
-    `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them.
+    `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them. `padding`:
+    bytes that make the transaction larger and mean nothing.
     """
 
     f: str  # "transfer" | "txn"
@@ -27,6 +28,7 @@ class Task(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...]
     gateways: tuple[str, ...] = ()
     copies: int = 1
+    padding: int = 0
 
 
 class World(msgspec.Struct, frozen=True):
