@@ -54,8 +54,10 @@ COMMANDS = {
     "bench": "harness.command_bench",
     "claims": "harness.command_claims",
     "frontier": "harness.command_frontier",
+    "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
     "search": "harness.command_search",
+    "serve": "harness.command_serve",
     "shrink": "harness.command_shrink",
 }
 
@@ -99,6 +101,7 @@ def run(
     backend: BackendOption = "auto",
     seed: SeedOption = None,
     attack: Annotated[str | None, typer.Option("--attack", help="FILE.py:Class, instead of its behaviours")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the attack (repeatable)")] = None,
     nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
     time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
     runs: RunsOption = RUNS,
@@ -108,7 +111,8 @@ def run(
     from harness import commands
     from harness.backends import select
 
-    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
+    plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -138,6 +142,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
@@ -159,10 +166,14 @@ def check(
         from harness import elle_cli as elle
 
         verdicts += elle.second_opinion(opened, verdicts, consistency, elle_cli)
+    drawn = judging.draw(pictures, verdicts) if pictures is not None else []
     if json:
-        document({"verdicts": msgspec.to_builtins(verdicts)})
+        more = {"pictures": [str(path) for path in drawn]} if pictures is not None else {}
+        document({"verdicts": msgspec.to_builtins(verdicts), **more})
     else:
         screen.verdicts(out, verdicts)
+        for path in drawn:
+            plain(f"picture: {path}")
     return judging.exit_of(opened, verdicts, bool(checker))
 
 
@@ -170,8 +181,11 @@ def check(
 def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
     if json:

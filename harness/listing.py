@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from faults.registry import summary
-from harness import plugins, shipped
-from harness.outcome import UsageError, nearest
+from harness import plugins, screen, shipped
+from harness.console import document, out, standard_output
+from harness.outcome import Exit, UsageError, nearest
 
 KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers", "claims")
 
@@ -32,6 +33,21 @@ def rows(what: str) -> dict[str, str]:
 
         return {name: attack.summary for name, attack in ATTACKS.items()}
     return {name: summary(kind) for name, kind in plugins.registered(what).items()}
+
+
+def behaviours(what: str, json: bool, markdown: bool) -> Exit:
+    """Print the attack library: a table, one JSON document, or docs/attacks.md. Raises UsageError."""
+    from harness import attacks
+
+    if what != "behaviours":
+        raise UsageError(f"list {what} --markdown: is for behaviours: moonquake list behaviours --markdown")
+    if markdown:
+        standard_output.get().write(attacks.markdown())
+    elif json:
+        document({"behaviours": attacks.behaviours()})
+    else:
+        screen.table(out, attacks.COLUMNS, [entry.row() for entry in attacks.behaviours()])
+    return Exit.AS_EXPECTED
 
 
 def _scenario(name: str) -> str:

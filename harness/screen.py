@@ -134,6 +134,16 @@ def listing(console: Console, rows: Mapping[str, str]) -> None:
     console.print(table)
 
 
+def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose cells wrap, a rule between its lines."""
+    grid = Table(show_lines=True)
+    for number, name in enumerate(columns):
+        grid.add_column(name, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        grid.add_row(*map(escape, row))
+    console.print(grid)
+
+
 def examination(console: Console, report: Report) -> None:
     """What the doctor found: one row a thing, with its cure."""
     table = Table("", "thing", "what was found", "cure")

@@ -104,6 +104,11 @@ class Table:
         """A duration such as "12s", "500ms", "2m", in seconds."""
         return duration(self.raw(name, default), lambda message: self.error(name, message))
 
+    def maybe_whole(self, name: str, low: int = 0, high: int = 10_000) -> int | None:
+        """An integer in [low, high], or None when the key is absent."""
+        self._asked.append(name)
+        return self.whole(name, low=low, high=high) if name in self._values else None
+
     def maybe_seconds(self, name: str) -> float | None:
         """A duration in seconds, or None when the key is absent."""
         self._asked.append(name)

@@ -9,13 +9,16 @@ Fields by event:
     restart            {recovered}                                 number of log records replayed (0: the disk was lost)
     enter              {view, via}                                 via: start | certificate | timeout
     propose            {view, height, block, parent, kind, payload_bytes, batches}
-    vote               {view, kind, block, parent, high}           commit votes too, these without parent;
+    vote               {view, kind, block, parent, proposer, high} commit votes too, these without parent and
+                                                                   proposer (the block's own author);
                                                                    high: the block of the justifying timeout
                                                                    certificate's highest lock (fallback only)
     timeout            {view, lock_view}
     lock               {view, block}
     certify            {view, kind, block, signers, signatures}    first sight of a valid QC or CQC at this node
     timeout_certificate{view, high_view, high, signers, lock_views, signatures}
+                                                                   first sight of a valid one of this view and
+                                                                   highest block, also inside a fallback proposal;
                                                                    one lock view and signature per signer
     finalise           {height, view, block, parent, proposer, batches, rule, timestamp_ms}
                                                                    rule: two-chain | commit-votes | ancestor;
@@ -36,7 +39,8 @@ Fields by event:
     gateway            {tx, phase, root_ok, height, clan}          phase as in
                                                                    accepted | pre | ord | exec | aborted | refused
     accuse             {culprit, kind, evidence}                   evidence: base64 of the signed objects
-    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative
+    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative; and error,
+                                                                   the traceback, once its own code has raised
     reject             {reason, sender}                            an input refused
     halt               {reason}                                    a core stopped itself (a certificate contradicts it)
 """

@@ -22,6 +22,9 @@ KEPT = 256
 
 class EquivocatingBatch(Behaviour):
     name: ClassVar[str] = "equivocating-batch"
+    attacks: ClassVar[tuple[str, ...]] = ("D3",)
+    breaks_at: ClassVar[str] = "never by itself: two certificates from 1 on are in the model"
+    aims_at: ClassVar[str] = "I-BATCH: xrbc-agreement"
 
     def __init__(self, halves: Any = None, keep: Any = None) -> None:
         super().__init__()

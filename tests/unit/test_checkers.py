@@ -208,10 +208,12 @@ def test_a_false_certificate_that_no_gateway_refused_leaves_acknowledged_open(st
 
 # ---------------------------------------------------------------- availability
 def lose(story: Story, *nodes: str) -> None:
+    """These nodes never had the first batch, and never said so."""
     batch = story.events("finalise", height=1)[0]["batches"][0]
     for node in nodes:
         story.drop("batch", node=node, batch=batch)
         story.drop("body", node=node, batch=batch)
+        story.drop("availability_vote", node=node, batch=batch)
 
 
 def test_missing_bodies_have_a_grace(story: Story) -> None:
@@ -382,7 +384,7 @@ def test_exec_told_at_another_height_fools_the_gateway(story: Story) -> None:
 
 def test_replay_stops_at_a_batch_of_unknown_clan(story: Story) -> None:
     batch = story.events("finalise", height=2)[0]["batches"][0]
-    for name in ("body", "batch", "available"):
+    for name in ("body", "batch", "available", "availability_vote"):
         story.drop(name, batch=batch)
     replay = replay_of(index_of(story.run()))
     assert replay.reached == [1] and "knew the clan" in replay.stopped[0]
