@@ -17,7 +17,7 @@ SIZES = {
     "tribe-liveness": (4, 7),
     "clan-data": (3, 5),
     "clan-state": (3, 5),
-    "family": (2,),
+    "family": (2, 3),
 }
 BESIDE = {"tribe": ("order",), "clan-state": ("acknowledged",), "family": ("dedup",)}  # judged as well
 TRIBE, CLAN = 151, 101

@@ -17,8 +17,8 @@ from harness.shipped import find
 from nodes.committee import tribe_faults
 
 NOTHING = "fault-free"  # group of the runs that the others are compared with
-KINDS: tuple[str, ...] = (NOTHING, *FAULTS, *BEHAVIOURS)
-ROUNDS = 4  # runs of each kind
+ROUNDS = 5  # runs of each kind
+SIZES = (4, 7)  # nodes, in turn
 LOAD_MS, MD_MS = 2500, 50
 ATTEMPTS = 20  # draws until a kind finds room in its world
 
@@ -34,10 +34,22 @@ def _searched(generator: str, index: int) -> Made:
 
 
 # ---------------------------------------------------------------- one kind at a time
+@cache
+def alone() -> tuple[str, ...]:
+    """What is tried on its own: nothing, every fault, and every behaviour that can do something within the bounds."""
+    rng = Random(0)
+    corrupted = {size: tuple(f"n{i}" for i in range(tribe_faults(size))) for size in SIZES}
+    can = [
+        k.use for k in BEHAVIOURS.values() if all(k.draw(_world(n, rng, b)) is not None for n, b in corrupted.items())
+    ]
+    return (NOTHING, *FAULTS, *can)
+
+
 def _alone(index: int) -> Made:
     """Round by round every kind once, with parameters as the swarm draws them, on four nodes or on seven."""
-    kind, turn = KINDS[index % len(KINDS)], index // len(KINDS)
-    size = 4 if turn % 2 == 0 else 7
+    kinds = alone()
+    kind, turn = kinds[index % len(kinds)], index // len(kinds)
+    size = SIZES[turn % len(SIZES)]
     rng = Random(f"moonquake/claims/{kind}/{turn}")
     values: dict[str, Any] = {
         "name": f"alone-{kind}-{turn}",
@@ -63,7 +75,7 @@ def _alone(index: int) -> Made:
         _hurt(values, FAULTS[kind], size, rng)
     elif kind in BEHAVIOURS:
         _corrupt(values, BEHAVIOURS[kind], size, rng)
-    return Made(values, index // len(KINDS) + 1, kind)
+    return Made(values, turn + 1, kind)
 
 
 def _world(size: int, rng: Random, byzantine: tuple[NodeId, ...] = ()) -> World:
@@ -108,7 +120,7 @@ EXPERIMENTS = (
         partial(_searched, "byzzfuzz"), weight=1.0,
     ),
     Experiment(
-        "one-fault", "Every kind of fault and behaviour on its own, within the bound.", ROUNDS * len(KINDS), _alone,
+        "one-fault", "Every kind of fault and behaviour on its own, within the bound.", ROUNDS * len(alone()), _alone,
         (measures.latencies, measures.promises), weight=1.2,
     ),
 )  # fmt: skip

@@ -56,7 +56,13 @@ class Store:
         self.reused = len(self.samples)
 
     def append(self, sample: Sample) -> None:
-        """Keep a sample, and wait until it is on the disk. Raises RecordingError."""
+        """Keep a sample, and wait until it is on the disk. Raises RecordingError.
+
+        One with an error is kept for this call only: what could not be run is tried again by the next one.
+        """
+        self.samples[sample.experiment, sample.index] = sample
+        if sample.error:
+            return
         try:
             self._file.write(msgspec.json.encode(sample) + b"\n")
             self._file.flush()
@@ -65,7 +71,6 @@ class Store:
             raise RecordingError(
                 f"{self.directory / FILE}: cannot be written: {error.strerror}; make room on the disk and call it again"
             ) from error
-        self.samples[sample.experiment, sample.index] = sample
 
     def __enter__(self) -> Store:
         return self
