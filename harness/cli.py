@@ -52,6 +52,7 @@ SIGINT_EXIT = 130
 COMMANDS = {
     "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
+    "claims": "harness.command_claims",
     "frontier": "harness.command_frontier",
     "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
