@@ -52,9 +52,12 @@ SIGINT_EXIT = 130
 COMMANDS = {
     "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
+    "claims": "harness.command_claims",
     "frontier": "harness.command_frontier",
+    "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
     "search": "harness.command_search",
+    "serve": "harness.command_serve",
     "shrink": "harness.command_shrink",
 }
 
@@ -98,6 +101,7 @@ def run(
     backend: BackendOption = "auto",
     seed: SeedOption = None,
     attack: Annotated[str | None, typer.Option("--attack", help="FILE.py:Class, instead of its behaviours")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the attack (repeatable)")] = None,
     nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
     time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
     runs: RunsOption = RUNS,
@@ -107,7 +111,8 @@ def run(
     from harness import commands
     from harness.backends import select
 
-    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
+    plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -176,8 +181,11 @@ def check(
 def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
     if json:
@@ -260,6 +268,11 @@ def _register(words: Sequence[str]) -> None:
     for name in called:
         if name not in plain:
             app.command(name)(getattr(import_module(COMMANDS[name]), name))
+
+
+def register_all() -> None:
+    """Have every command, for whoever lists them."""
+    _register(("--help",))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -60,6 +60,7 @@ class RunInfo(msgspec.Struct, omit_defaults=True):
     load_end: int = 0  # ns: workload told to stop
     heal: int = 0  # ns: when the last fault was healed and the quiet phase began (GST of the run)
     end: int = 0  # ns: nodes told to stop
+    stragglers: list[str] = []  # honest nodes that had not caught up when the quiet phase ended at its bound
     faults: list[FaultInfo] = []
     checks: dict[str, Any] = {}
     started_utc: str = ""

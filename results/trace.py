@@ -40,7 +40,8 @@ Fields by event:
     gateway            {tx, phase, root_ok, height, clan}          phase as in
                                                                    accepted | pre | ord | exec | aborted | refused
     accuse             {culprit, kind, evidence}                   evidence: base64 of the signed objects
-    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative
+    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative; and error,
+                                                                   the traceback, once its own code has raised
     reject             {reason, sender}                            an input refused
     halt               {reason}                                    a core stopped itself (a certificate contradicts it)
 """

@@ -19,7 +19,7 @@ def test_loads_and_means_what_it_says(name: str) -> None:
         plan = commands.plan_of(commands.read_scenario(name), seed)
         assert plan.scenario.name == name
         assert plan.scenario.description.endswith(".")
-        beyond = ALL[name].parent.name == "negative" or name.endswith("-past-bound")
+        beyond = ALL[name].parent.name == "negative" or name.endswith(("-past-bound", "-past"))
         assert plan.regime.name == ("beyond" if beyond else "within")
         assert bool(plan.scenario.expect.violate) == beyond
         assert "receipts" in plan.checkers

@@ -84,7 +84,7 @@ def test_report_escapes_and_is_self_contained(tmp_path: Path) -> None:
         "FAIL",
         "UNKNOWN",
         "no transaction",
-        "Finalised height per node",
+        "Time line: heights and views per node",
     ):
         assert expected in outside_plotly
 
