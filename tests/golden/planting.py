@@ -48,7 +48,7 @@ READS = {
     "message-delays": ("start", "propose", "finalise", "batch", "available"),
     "elle-list-append": ("start",),
     "elle-rw-register": ("start",),
-    "accountability": ("start", "finalise", "available", "batch", "received", "include"),
+    "accountability": ("start", "finalise", "available", "batch", "received", "receipt", "include"),
     "order": ("start", "finalise", "batch", "available", "execute", "gateway"),
     "preconfirmation": ("start", "finalise", "batch", "available"),
     "xrbc-agreement": ("start", "finalise", "batch", "availability_vote", "available", "execute"),
