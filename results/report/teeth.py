@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from results.report.page import asset
+from results.report.theme import asset
 
 
 def render_teeth(found: dict[str, Any]) -> str:
