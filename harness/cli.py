@@ -88,10 +88,13 @@ def lab(
         screen.suite(err, lines)
         raise
     code = suite.worst(lines)
+    claims = suite.claims(lines)
     if json:
-        document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
+        rulings = msgspec.to_builtins(claims)
+        document({"lines": [line.document() for line in lines], "claims": rulings, "notes": notes, "exit": int(code)})
     else:
         screen.suite(out, lines)
+        screen.lab_claims(out, claims)
         for note in notes:
             plain(f"note: {note}")
     return code
