@@ -189,10 +189,10 @@ def list_(
     markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
-    if what == "behaviours" or markdown:
-        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     if json:
         document({what: [{"name": name, "summary": text} for name, text in rows.items()]})
     else:
