@@ -164,6 +164,12 @@ class Ledger:
             "unjudged": len(found) - len(judged),
         }  # fmt: skip
 
+    def unplayed(self) -> list[str]:
+        """Mutants and traps of which not even the first seed was played."""
+        played = {(task.kind, task.id) for task in self.done}
+        wanted = [("witness", mutant.id) for mutant in self.mutants] + [("trap", trap) for trap in self.traps]
+        return [ident for kind, ident in wanted if (kind, ident) not in played]
+
     def lab(self) -> list[dict[str, Any]]:
         """One row a trap."""
         rows = []

@@ -37,7 +37,7 @@ def write_teeth(directory: Path, found: dict[str, Any]) -> Path:
 def _outcome(found: dict[str, Any]) -> tuple[str, str]:
     if found["survivors"] or found["unnoticed"] or found["false_alarms"]:
         return "fail", "NOT ALWAYS"
-    doubtful = found["gaps"] or found["interrupted"]
+    doubtful = found["gaps"] or found["interrupted"] or found["unplayed"]
     return ("unknown", "INCONCLUSIVE") if doubtful else ("pass", "YES, AS FAR AS PLAYED")
 
 
