@@ -70,7 +70,7 @@ def exit_of(found: dict[str, Any]) -> Exit:
     if survivors or unnoticed or found["false_alarms"]:
         return Exit.SURPRISE
     missing = [row["id"] for row in (*found["mutants"], *found["lab"]) if row.get("errors") or row.get("error")]
-    doubtful = missing or found["unplayed"] or found["gaps"] or found["interrupted"]
+    doubtful = missing or found["clean_unjudged"] or found["unplayed"] or found["gaps"] or found["interrupted"]
     return Exit.INCONCLUSIVE if doubtful else Exit.AS_EXPECTED
 
 
