@@ -96,7 +96,9 @@ def _surely_within(index: Index) -> bool:
     silent = lost + int(adversary.get("crashes", 0))
     clans = [len(clan) for clan in index.info.clans]
     within = all(lost <= clan_faults(size) and silent <= size - clan_majority(size) for size in clans)
-    return lost <= tribe_faults(len(index.info.tribe)) and within
+    family = int(index.info.parameters.get("family_size", 0))  # a smaller one than f_c + 1 can be all Byzantine
+    whole_family = 0 < family <= len(index.info.byzantine)
+    return lost <= tribe_faults(len(index.info.tribe)) and within and not whole_family
 
 
 def _thresholds(index: Index) -> list[str]:

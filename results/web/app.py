@@ -45,7 +45,8 @@ def make_app(root: Path, now: Callable[[], float], token: str = "") -> Starlette
         Route("/", site.listed),
         Route("/latest", site.latest),
         Route("/nights", site.nights),
-        Route("/nights/{name}/night.html", site.night),
+        Route("/pages", site.pages),
+        Route("/pages/{place:path}/{file}", site.page),
         Route("/compare", site.compare),
         Route("/runs/{scenario}/{name}", site.run),
         Route("/runs/{scenario}/{name}/report.html", site.report),
@@ -190,17 +191,21 @@ class _Site:
     def nights(self, request: Request) -> Response:
         """The trend."""
         del request
-        root = self._store.root
-        found = nights.read(root)
-        return _page(
-            "nights.html", title="Nights", kicker="trend", figures=nights.figures(found), rows=nights.rows(found, root)
-        )
+        found = nights.read(self._store.root)
+        rows = nights.rows(found, self._store.pages())
+        return _page("nights.html", title="Nights", kicker="trend", figures=nights.figures(found), rows=rows)
 
-    def night(self, request: Request) -> Response:
-        """The page that a night left, sandboxed."""
-        path = nights.page_of(self._store.root, request.path_params["name"])
-        if path is None:
-            raise NotFoundError("no such night")
+    def pages(self, request: Request) -> Response:
+        """The pages about many runs: campaigns, frontiers, nights, mutants, claims."""
+        del request
+        pages = [
+            (place, file.removesuffix(".html"), f"/pages/{quote(place)}/{file}") for place, file in self._store.pages()
+        ]
+        return _page("pages.html", title="Pages about many runs", kicker="run store", pages=pages)
+
+    def page(self, request: Request) -> Response:
+        """One of them, sandboxed."""
+        path = self._store.page(request.path_params["place"], request.path_params["file"])
         return FileResponse(path, media_type="text/html; charset=utf-8", headers=SANDBOXED)
 
     # ------------------------------------------------------------ assets

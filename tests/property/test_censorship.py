@@ -99,8 +99,8 @@ def test_a_censor_is_named_in_each_of_its_roles() -> None:
 
 
 def test_a_censor_of_one_sender_is_named_with_its_victim() -> None:
-    """Who is censored and by whom, where only one of four senders is."""
-    text = CENSORED.replace("clients = 16", "clients = 4").replace('"3s"', '"5s"').replace("rate = 20", "rate = 60")
+    """Who is censored and by whom, where only one of two senders is."""
+    text = CENSORED.replace("clients = 16", "clients = 2").replace('"3s"', '"8s"').replace("rate = 20", "rate = 60")
     text = text.replace("uniform:50", "uniform:20").replace("timeout_ms = 400", "timeout_ms = 150")
     victim = make_genesis(scenario(text.replace("OPTIONS", "")), 1, SimBackend.scheme).wallet(0).address.hex()
     (verdict,) = judged(text.replace("OPTIONS", f'victims = ["{victim}"]'), 1).verdicts
