@@ -184,8 +184,15 @@ class Store:
 def _touched(directory: Path) -> float:
     """When something was last written there."""
     patterns = ("*", "nodes/*/data/trace.jsonl", "nodes/*/trace.jsonl")
-    paths = (path for pattern in patterns for path in directory.glob(pattern) if not path.is_symlink())
-    return max((path.stat().st_mtime for path in paths), default=0.0)
+    return max((_written(path) for pattern in patterns for path in directory.glob(pattern)), default=0.0)
+
+
+def _written(path: Path) -> float:
+    """When a file was last written; 0 for a link, and for one that has gone since it was seen."""
+    try:
+        return 0.0 if path.is_symlink() else path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _read(path: Path, kind: Any) -> Any:

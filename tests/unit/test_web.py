@@ -256,6 +256,8 @@ def test_with_a_token_every_page_asks_for_it(root: Path) -> None:
             answer = ask(app, path, **headers)
             assert answer.status == 401 and b"small" not in answer.body, (path, headers)
     assert ask(app, "/?token=wrong").status == 401
+    for host in ("localhost/assets/", "localhost/assets/?", "x@localhost/assets/#"):  # no part of the address
+        assert ask(app, GOOD, host=host).status == 401
     assert ask(app, "/assets/style.css").status == 200
     assert ask(app, "/", host="lab.example:80", authorization=f"Bearer {TOKEN}").status == 200
 
