@@ -61,13 +61,14 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A figure of the claim: the values of a measure over all runs, or, `by_group`, over those of each group. `only`:
-    of groups whose name ends so; `past`: of the runs beyond the bound."""
+    of groups whose name ends so; `experiment`: of this one; `past`: of the runs beyond the bound."""
 
     name: str
     measure: str
     unit: str = ""
     by_group: bool = False
     only: str = ""
+    experiment: str = ""
     past: bool = False
 
 

@@ -69,7 +69,8 @@ def touched(claim: Claim, samples: Iterable[Sample]) -> bool:
 
 # ---------------------------------------------------------------- bound
 def _bound(claim: Claim, rule: Bound, samples: Sequence[Sample]) -> Ruling:
-    inside, outside = within(rule, samples), past(rule, samples)
+    inside = [s for s in within(rule, samples) if set(rule.properties) & set(s.statuses)]
+    outside = past(rule, samples)
     violating = [s for s in inside if any(s.statuses.get(p) == FAIL for p in rule.properties)]
     judged = [s for s in inside if s.bit and _passes(s, rule.properties)]
     counted = [*violating, *(s for s in judged if s not in violating)]
@@ -134,10 +135,9 @@ def _lacking(
     nothing = [measure for measure in rule.positive if not figures.total(inside, measure)]
     lacking += [f"in no run was there anything to test ({measure} is 0)" for measure in nothing]
     if len(broken) < rule.broken_least:
-        lacking.append(
-            f"past the bound {len(broken)} of {len(outside)} runs broke where {rule.broken_least} must: a system that"
-            " the lab cannot break shows nothing by holding"
-        )
+        short = f"past the bound {len(broken)} of {len(outside)} runs broke where {rule.broken_least} must"
+        tame = ": a system that the lab cannot break shows nothing by holding" if len(broken) < len(outside) else ""
+        lacking.append(short + tame)
     return lacking
 
 
