@@ -73,13 +73,13 @@ def _false_certificates(index: Index, replay: Replay) -> bool:
 
 
 def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], list[tuple[int, int]]]:
-    """(gateway, clan) -> (time, height) of each certificate that it recorded and that names the re-executed root; no
-    entry for a gateway that recorded none at all."""
+    """(gateway, clan) -> (time, height) of each certificate that it recorded and that names no other root than the
+    re-executed one; no entry for a gateway that recorded none at all."""
     found: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for event in index.events("state_certificate"):
         mine, own = replay.outcomes.get((event["clan"], event["height"])), (event["node"], event["clan"])
         held = found.setdefault(own, [])
-        if mine is not None and mine.root == event["root"]:
+        if mine is None or mine.root == event["root"]:  # above the re-executed heights nothing speaks against it
             held.append((int(event["time"]), event["height"]))
     return found
 
@@ -87,7 +87,9 @@ def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], li
 def _uncovered(event: TraceEvent, replay: Replay, true: dict[tuple[str, int], list[tuple[int, int]]]) -> list[Anomaly]:
     """exec may be told once a certificate of a true root is there for its height or, as roots are chained, above."""
     clan, height, node = event.get("clan"), event.get("height"), event["node"]
-    if event["phase"] != "exec" or (clan, height) not in replay.outcomes or (node, clan) not in true:
+    if clan is None or height is None or event["phase"] != "exec":
+        return []
+    if (clan, height) not in replay.outcomes or (node, clan) not in true:
         return []
     if any(time <= int(event["time"]) and at >= height for time, at in true[node, clan]):
         return []

@@ -28,9 +28,12 @@ from harness.outcome import Exit, UsageError
 from harness.plan import resolve
 from harness.progress import Observer
 from harness.scenario import Scenario
+from harness.timing_search import search_timing
 from harness.toml import duration
+from results.report.campaign import write_campaign
 
 DEFAULT_RUNS = 1000
+DEFAULT_CLIMB = 200
 SAY_EVERY = 10  # percent of the budget, where no terminal shows a live line
 
 GeneratorOption = Annotated[str, typer.Option("--generator", help=f"{', '.join(GENERATORS)}")]
@@ -56,6 +59,11 @@ def search(
     base = commands.read_scenario(scenario)
     job = job_of(base, generator, regime, tuple(fix or ()))
     first = commands.DEFAULT_SEED if seed is None else seed
+    if generator == "timing":  # it climbs, run by run
+        if resume or workers:
+            raise UsageError("--generator timing goes from one run to the next: leave --resume and --workers out")
+        climbs = DEFAULT_CLIMB if runs is None and time is None else runs
+        return search_timing(base, budget_of(climbs, time), first, directory, json)
     budget = budget_of(runs, time)
     resolve(job.scenario(first), first, SimBackend.scheme)  # a base that cannot be used is refused before anything runs
     with (
@@ -66,10 +74,13 @@ def search(
         with _progress() as show:
             campaign = Campaign(job, first, budget, state, pool, partial(record, directory), show)
             campaign.run()
+        found = campaign.document()
+        page = write_campaign(state.directory, found)
     if json:
-        document(campaign.document())
+        document({**found, "page": str(page)})
     else:
         _report(campaign)
+        plain(f"page: {page}")
     return exit_of(campaign)
 
 

@@ -4,6 +4,8 @@ shares; seeded bootstrap intervals of means and of ratios."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from math import comb
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -44,6 +46,31 @@ def binomial_interval(hits: int, runs: int, confidence: float = 0.95) -> tuple[f
     low = float(betaincinv(hits, runs - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, runs - hits, 1 - tail)) if hits < runs else 1.0
     return low, high
+
+
+def hypergeometric_tail(hits: int, total: int, marked: int, drawn: int) -> float:
+    """P(X >= hits) for X marked ones among `drawn` of `total`, of which `marked` are: one side of Fisher's exact test.
+
+    Exact rational arithmetic, rounded once. Raises ValueError on counts that cannot be.
+    """
+    if not (0 <= marked <= total and 0 <= drawn <= total and 0 <= hits <= drawn):
+        raise ValueError(f"{hits} of {drawn} drawn, {marked} marked of {total}: such counts cannot be")
+    ways = sum(comb(marked, k) * comb(total - marked, drawn - k) for k in range(hits, min(marked, drawn) + 1))
+    return float(Fraction(ways, comb(total, drawn)))
+
+
+def jain(values: Sequence[float]) -> float:
+    """Jain's index of fairness of non-negative values: 1 if all are equal, 1/n if one has everything; 1 for none."""
+    squares = sum(value * value for value in values)
+    return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
+
+
+def gini(values: Sequence[float]) -> float:
+    """The Gini coefficient of non-negative values: 0 if all are equal, towards 1 if one has everything; 0 for none."""
+    ordered, total = sorted(values), sum(values)
+    if not total:
+        return 0.0
+    return sum((2 * rank - len(ordered) - 1) * value for rank, value in enumerate(ordered, 1)) / (len(ordered) * total)
 
 
 def zero_of_n(runs: int, confidence: float = 0.95) -> float:

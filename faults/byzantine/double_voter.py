@@ -38,7 +38,7 @@ KEPT = 4096  # statements remembered, so that each is echoed once a half
 
 class DoubleVoter(Behaviour):
     name: ClassVar[str] = "double-voter"
-    attacks: ClassVar[tuple[str, ...]] = ("C5", "C6", "C7", "C14")
+    attacks: ClassVar[tuple[str, ...]] = ("C5", "C6", "C7", "C14", "C20")
     breaks_at: ClassVar[str] = "f+1 in the tribe"
     aims_at: ClassVar[str] = "I-U, I-D, I-PFX: fork, prefix"
 

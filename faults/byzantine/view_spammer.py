@@ -1,7 +1,7 @@
-"""Replica that floods everybody with votes and time-outs of far views, and with time-outs of the current one.
+"""Replica that floods everybody with votes and time-outs of far views, and times out of each view before it begins.
 
 Attack L4 of protocol.md 5.4. Every `pace_ms` a time-out and a vote for views up to and beyond the 20-view window, and
-the time-out of the view that the others are in. f time-outs draw nobody's; f+1 do, and then no view ends otherwise.
+the time-out of each view before the others come to it. f time-outs draw nobody's; f+1 do, and no view ends otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from faults.byzantine.primitives import MS, genesis_certificate, timeout, vote
 from faults.byzantine.rushing import Rushing
 from nodes.messages import Message, NodeId, sha256
 
+WINDOW = 20  # views ahead that are believed (protocol.md 1.4)
 AHEAD = (1, 5, 19, 20, 21, 100, 100_000)
 
 
@@ -29,14 +30,13 @@ class ViewSpammer(Rushing):
             raise ValueError(f"pace_ms = {pace_ms!r}: a number from 1 to 10000")
         self._pace = int(pace_ms * MS)
         self._due = 0
-        self._ended = 0  # newest view that was timed out
+        self._ended = 0  # newest view that it timed out of
 
     def act(self, node: CorruptedNode) -> Iterable[tuple[NodeId, Message]]:
         lock = genesis_certificate(node)
-        if self.front > self._ended:
-            self._ended = self.front
-            self.say(node, timeout(node, self.front, lock))
-            self.say(node, timeout(node, self.front + 1, lock))
+        for view in range(max(self.front, self._ended + 1), self.front + WINDOW + 1):
+            self._ended = view
+            self.say(node, timeout(node, view, lock))
         if node.now >= self._due:
             self._due = node.now + self._pace
             self.receipt.matched += 1

@@ -1,4 +1,4 @@
-"""What honest nodes must have seen of an attack at its bound, the `obs` of protocol.md 5."""
+"""What honest nodes must have seen of an attack at its bound, beside that everything held (`obs` in protocol.md 5)."""
 
 from __future__ import annotations
 
@@ -84,13 +84,31 @@ def overruled(found: Trial) -> bool:
     return bool(signers) and not signers & set(found.info.byzantine)
 
 
+def one_primary(found: Trial) -> bool:
+    """Everything in a batch was included by the chosen primary of its clan, or after its time-out."""
+    roles = Counter((e["primary"], e["role"]) for e in events(found, "include"))
+    return {primary for primary, _ in roles} == {"n0", "n3"} and min(roles["n0", "primary"], roles["n3", "primary"]) > 5
+
+
+def just_in_time(found: Trial) -> bool:
+    """The slow leader keeps its views: nobody times out."""
+    return bool(events(found, "finalise")) and not events(found, "timeout")
+
+
 SIGNS: dict[str, Sign] = {
+    "b7-ground-hashes-at": one_primary,
     "b5-early-secondary-at": ordered_twice,
     "b6-racing-secondary-at": ordered_twice,
     "b8-batch-replayer-at": ordered_twice,
     "b10-reordered-batch-at": reversed_batches,
     "b11-repeated-transactions-at": ordered_twice,
     "b11-stuffed-batch-at": rejected("signature"),
+    "c12-stale-fallback-at": rejected("is not on its highest block"),
+    "c13-timeout-forger-at": rejected("timeout certificate of view"),
+    "c16-transplanted-certificate-at": rejected("bad signature of"),
+    "c17-unverified-certificate-at": rejected("signers, threshold"),
+    "c18-bad-signer-at": rejected("vote with a bad signature of n3"),
+    "c22-payload-forger-at": rejected("proposal of view"),
     "d1-colluding-clan-majority-at": no_certificate_of,
     "d3-equivocating-batch-at": two_certificates_of_one_slot,
     "d4-hidden-certificate-at": gateway_first,
@@ -104,4 +122,5 @@ SIGNS: dict[str, Sign] = {
     "e3-divergent-executor-at": overruled,
     "e5-order-grinder-at": ground_blocks,
     "e7-gapped-root-at": overruled,
+    "l2-slow-leader-at": just_in_time,
 }

@@ -1,79 +1,101 @@
-"""Attacks on batches, buckets and execution: each does what its side of the bound says.
+"""The attack library: every pair under harness/scenarios/attacks holds at the bound and breaks past it, as it says.
 
-`<id>-<name>-at`: the attack bites and everything holds. `<id>-<name>-past`: the same attack with more nodes than the
-bound allows, and the named property breaks. Ids are those of protocol.md 5.3 to 5.8.
+A file is named <id>-<name>-at.toml or -past.toml; the id is that of protocol.md 5.3 to 5.8. An attack that was never
+carried out leaves its run UNKNOWN, which fails here.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from faults.byzantine.port import Behaviour
 from faults.byzantine.registry import BEHAVIOURS
 from faults.registry import find
-from harness.attacks import behaviours, library, markdown
+from harness.attacks import behaviours, markdown
 from harness.commands import read_scenario
 from harness.scenario import Scenario
 from harness.shipped import ROOT
-from harness.trial import trial
-from results.verdict import Status
+from harness.trial import Trial, trial
 from tests.conformance.attack_signs import SIGNS
 
-NAMES = sorted(path.stem for path in Path(ROOT / "attacks").glob("[bde]*.toml"))
-AT = [name for name in NAMES if name.endswith("-at")]
-PAST = [name for name in NAMES if name.endswith("-past")]
-NAME = re.compile(r"([bcdelr]\d+)-[a-z0-9-]+-(at|past)")
+NAME = re.compile(r"([bcdelr][1-9]\d?)-[a-z0-9-]+-(at|past)")
+ALL = sorted(path.stem for path in (ROOT / "attacks").glob("*.toml"))
+PAST = [name for name in ALL if name.endswith("-past")]
+LAST = {"b": 11, "c": 24, "d": 13, "e": 7, "l": 10, "r": 8}
+CATALOGUE = {f"{family}{number}" for family, last in LAST.items() for number in range(1, last + 1)}
+ELSEWHERE = {  # attack -> why it has no scenario here
+    "b9": "wallets wait for one transaction before they sign the next; the backlog's bound: tests/unit/test_buckets.py",
+    "c24": "BCFT thresholds are not implemented; a quorum without intersection is refused (nodes/committee.py)",
+    "d7": "batches are sent whole: the coded mode of xRBC is not implemented",
+    "e6": "there are no transfers between virtual machines",
+    "l7": "there is no leader-ban registry to abuse",
+    "r5": "there are no epoch changes and no checkpoints to start from; old-epoch signatures: r8, c16",
+    "r6": "there are no BLS keys: certificates are Ed25519 signature lists, and no two members may share a key",
+}
+NOBODY = ("b1", "b4", "b7", "c21", "d12", "l5", "r1", "r2", "r4")  # attacks of the network and of crashes
 
 
-def faulty(scenario: Scenario) -> int:
-    adversary = scenario.adversary
-    return adversary.count + adversary.amnesiacs + adversary.crashes
+def attack_of(name: str) -> str:
+    found = NAME.fullmatch(name)
+    assert found, f"{name}: call it <id>-<name>-at or -past"
+    return found[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_says_which_attack_it_is(name: str) -> None:
-    match = NAME.fullmatch(name)
-    assert match, f"{name}: must be <id>-<name>-at or <id>-<name>-past"
-    scenario = read_scenario(name)
-    ident = match[1].upper()
-    assert scenario.name == name
-    assert scenario.description.startswith(ident)
-    kinds = [find(BEHAVIOURS, behaviour.use) for behaviour in scenario.adversary.behaviours]
-    carried_out = {attack for kind in kinds if issubclass(kind, Behaviour) for attack in kind.attacks}
-    assert ident in carried_out or not kinds or "scripted" in (b.use for b in scenario.adversary.behaviours)
+def corrupted(scenario: Scenario) -> int:
+    return scenario.adversary.count + scenario.adversary.amnesiacs
 
 
-@pytest.mark.parametrize("name", PAST)
-def test_a_pair_is_one_attack_with_more_nodes(name: str) -> None:
-    past, at = read_scenario(name), read_scenario(name.removesuffix("past") + "at")
-    assert faulty(past) > faulty(at)
-    assert {b.use for b in at.adversary.behaviours} <= {b.use for b in past.adversary.behaviours}
-    assert past.workload.kind == at.workload.kind
+def behaviours_of(scenario: Scenario) -> list[type[Behaviour]]:
+    return [find(BEHAVIOURS, section.use) for section in scenario.adversary.behaviours]
 
 
-@pytest.mark.parametrize("name", AT)
-def test_at_the_bound_it_bites_and_everything_holds(name: str) -> None:
-    scenario = read_scenario(name)
-    found = trial(scenario, 1)
-    assert found.info.regime == "within"
-    assert found.violated() == found.unknown() == ()
-    assert found.expected is True
-    assert SIGNS.get(name, lambda _: True)(found), "honest nodes saw nothing of the attack"
-    if name.removesuffix("at") + "past" in PAST:  # what breaks past it was looked at
-        for broken in read_scenario(name.removesuffix("at") + "past").expect.violate:
-            verdict = next(v for v in found.verdicts if v.property == broken)
-            assert verdict.status is Status.PASS and verdict.examined > 0
+def explained(found: Trial) -> list[object]:
+    return [(v.property, v.status.value, v.reason or [a.summary for a in v.anomalies]) for v in found.verdicts]
 
 
-@pytest.mark.parametrize("name", PAST)
-def test_past_the_bound_it_breaks_what_it_aims_at(name: str) -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_it_is_as_it_says(name: str) -> None:
+    """At the bound everything holds although the attack was carried out; past it the named properties break."""
     found = trial(read_scenario(name), 1)
-    assert found.info.regime == "beyond"
-    assert found.expected is True
-    assert set(read_scenario(name).expect.violate) <= set(found.violated())
+    assert found.info.regime == ("beyond" if name in PAST else "within")
+    assert found.expected is True, explained(found)
+    assert name not in SIGNS or SIGNS[name](found), "honest nodes saw nothing of the attack"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_it_carries_out_the_attack_it_is_named_for(name: str) -> None:
+    attack, kinds = attack_of(name), behaviours_of(read_scenario(name))
+    ids = {each.lower() for kind in kinds for each in kind.attacks}
+    assert attack in ids or (attack in NOBODY and (not kinds or name in PAST))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_property_that_it_aims_at_is_judged(name: str) -> None:
+    scenario = read_scenario(name)
+    aimed = {c for kind in behaviours_of(scenario) for c in kind.aims_at.partition(": ")[2].split(", ")}
+    judged = {*scenario.checks, *scenario.expect.violate}
+    assert "receipts" in judged
+    assert aimed & judged or attack_of(name) in NOBODY
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_past_the_bound_there_are_more_of_them_in_the_same_cluster(name: str) -> None:
+    at, past = read_scenario(name.removesuffix("-past") + "-at"), read_scenario(name)
+    assert corrupted(past) > corrupted(at)
+    assert (at.cluster.tribe, at.cluster.parameters) == (past.cluster.tribe, past.cluster.parameters)
+    assert (at.network, at.workload, at.bounds) == (past.network, past.workload, past.bounds)
+    assert set(past.expect.violate) <= {*at.checks}, "what breaks past the bound is judged at it"
+
+
+def test_every_attack_of_the_catalogue_is_here_or_cannot_be() -> None:
+    assert CATALOGUE - {attack_of(name) for name in ALL} == set(ELSEWHERE)
+
+
+def test_what_a_behaviour_says_it_carries_out_is_here() -> None:
+    claimed = {attack.lower() for entry in behaviours() for attack in entry.attacks}
+    assert claimed <= {attack_of(name) for name in ALL}
 
 
 def test_the_page_of_the_library_is_what_the_code_says() -> None:
@@ -81,9 +103,5 @@ def test_the_page_of_the_library_is_what_the_code_says() -> None:
     assert page == markdown(), "run: moonquake list behaviours --markdown > docs/attacks.md"
 
 
-def test_every_behaviour_of_the_catalogue_has_its_scenarios() -> None:
-    """Whatever a behaviour says it carries out is shipped as a scenario of that id."""
-    shipped = {scenario.attack for scenario in library()}
-    families = {attack[0] for attack in shipped}
-    claimed = {attack for entry in behaviours() for attack in entry.attacks if attack[0] in families}
-    assert claimed <= shipped
+def test_signs_are_of_attacks_that_are_here() -> None:
+    assert set(SIGNS) <= set(ALL)
