@@ -86,9 +86,11 @@ class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True):
-    """`within`: experiments that count. `backends`: those whose runs decide (empty: all)."""
+    """`within`: experiments that count; `own`: and nothing else, no run directory. `backends`: those whose runs decide
+    (empty: all)."""
 
     within: tuple[str, ...] = ()
+    own: bool = False
     backends: tuple[str, ...] = ()
     least: int = 1
     shares: tuple[Share, ...] = ()

@@ -42,7 +42,7 @@ def within(rule: Bound | Interval | Uniform, samples: Iterable[Sample]) -> list[
     return [
         s
         for s in samples
-        if s.regime == "within" and not s.meant and (s.experiment in rule.within or s.experiment.startswith(OF_RUNS))
+        if s.regime == "within" and not s.meant and (s.experiment in rule.within or _directory(rule, s))
     ]
 
 
@@ -52,8 +52,13 @@ def past(rule: Bound, samples: Iterable[Sample]) -> list[Sample]:
         s
         for s in samples
         if s.regime == "beyond"
-        and (s.experiment in rule.beyond or (s.experiment.startswith(OF_RUNS) and set(s.meant) & set(rule.broken)))
+        and (s.experiment in rule.beyond or (_directory(rule, s) and set(s.meant) & set(rule.broken)))
     ]
+
+
+def _directory(rule: Bound | Interval | Uniform, sample: Sample) -> bool:
+    """Was the sample made of a run directory, and may such count?"""
+    return not rule.own and sample.experiment.startswith(OF_RUNS)
 
 
 def touched(claim: Claim, samples: Iterable[Sample]) -> bool:
