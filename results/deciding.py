@@ -166,10 +166,12 @@ def _interval(claim: Claim, rule: Interval, samples: Sequence[Sample]) -> Ruling
         why = f"{seen}; {rule.least} runs are needed"
         return _ruling(claim, Finding.INCONCLUSIVE, why, evidence, common)
     if floor <= low and high <= roof:
-        return _ruling(claim, Finding.HOLDS, f"{seen}, within {band}", evidence, common)
+        return _ruling(claim, Finding.HOLDS, f"{seen}; allowed: {band}", evidence, common)
     if high < floor or low > roof:
-        return _ruling(claim, Finding.REFUTED, f"{seen}, not {band}", evidence, common)
-    return _ruling(claim, Finding.INCONCLUSIVE, f"{seen}: its interval is partly outside {band}", evidence, common)
+        return _ruling(claim, Finding.REFUTED, f"{seen}; allowed: {band}", evidence, common)
+    return _ruling(
+        claim, Finding.INCONCLUSIVE, f"{seen}: its interval lies partly outside; allowed: {band}", evidence, common
+    )
 
 
 # ---------------------------------------------------------------- uniform
