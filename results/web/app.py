@@ -26,6 +26,7 @@ from results.web.guard import REPORT, Guard
 from results.web.store import STATES, Filter, NotFoundError, Store
 
 PER_PAGE = 50
+SANDBOXED = {"content-security-policy": REPORT, "x-frame-options": "SAMEORIGIN"}
 PACKAGE = "results.web"
 ASSETS = {
     "style.css": ("results.report", "text/css"),
@@ -43,6 +44,7 @@ def make_app(root: Path, now: Callable[[], float], token: str = "") -> Starlette
         Route("/", site.listed),
         Route("/latest", site.latest),
         Route("/nights", site.nights),
+        Route("/nights/{name}/night.html", site.night),
         Route("/compare", site.compare),
         Route("/runs/{scenario}/{name}", site.run),
         Route("/runs/{scenario}/{name}/report.html", site.report),
@@ -137,10 +139,9 @@ class _Site:
         """The run's report, sandboxed; made in memory if the run has none."""
         _, _, directory = self._found(request)
         path = directory / "report.html"
-        headers = {"content-security-policy": REPORT, "x-frame-options": "SAMEORIGIN"}
         if path.is_file():
-            return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
-        return HTMLResponse(render(Run(directory)), headers=headers)
+            return FileResponse(path, media_type="text/html; charset=utf-8", headers=SANDBOXED)
+        return HTMLResponse(render(Run(directory)), headers=SANDBOXED)
 
     def file(self, request: Request) -> Response:
         """One of the run's own files, to save."""
@@ -188,15 +189,18 @@ class _Site:
     def nights(self, request: Request) -> Response:
         """The trend."""
         del request
-        found = nights.read(self._store.root)
+        root = self._store.root
+        found = nights.read(root)
         return _page(
-            "nights.html",
-            title="Nights",
-            kicker="trend",
-            figures=nights.figures(found),
-            columns=["night", "outcome", *([name.replace("_", " "), "number"] for name in nights.columns(found))],
-            rows=nights.table(found),
+            "nights.html", title="Nights", kicker="trend", figures=nights.figures(found), rows=nights.rows(found, root)
         )
+
+    def night(self, request: Request) -> Response:
+        """The page that a night left, sandboxed."""
+        path = nights.page_of(self._store.root, request.path_params["name"])
+        if path is None:
+            raise NotFoundError("no such night")
+        return FileResponse(path, media_type="text/html; charset=utf-8", headers=SANDBOXED)
 
     # ------------------------------------------------------------ assets
     def asset(self, request: Request) -> Response:

@@ -90,6 +90,11 @@ def one_primary(found: Trial) -> bool:
     return {primary for primary, _ in roles} == {"n0", "n3"} and min(roles["n0", "primary"], roles["n3", "primary"]) > 5
 
 
+def just_in_time(found: Trial) -> bool:
+    """The slow leader keeps its views: nobody times out."""
+    return bool(events(found, "finalise")) and not events(found, "timeout")
+
+
 SIGNS: dict[str, Sign] = {
     "b7-ground-hashes-at": one_primary,
     "b5-early-secondary-at": ordered_twice,
@@ -98,6 +103,12 @@ SIGNS: dict[str, Sign] = {
     "b10-reordered-batch-at": reversed_batches,
     "b11-repeated-transactions-at": ordered_twice,
     "b11-stuffed-batch-at": rejected("signature"),
+    "c12-stale-fallback-at": rejected("is not on its highest block"),
+    "c13-timeout-forger-at": rejected("timeout certificate of view"),
+    "c16-transplanted-certificate-at": rejected("bad signature of"),
+    "c17-unverified-certificate-at": rejected("signers, threshold"),
+    "c18-bad-signer-at": rejected("vote with a bad signature of n3"),
+    "c22-payload-forger-at": rejected("proposal of view"),
     "d1-colluding-clan-majority-at": no_certificate_of,
     "d3-equivocating-batch-at": two_certificates_of_one_slot,
     "d4-hidden-certificate-at": gateway_first,
@@ -111,4 +122,5 @@ SIGNS: dict[str, Sign] = {
     "e3-divergent-executor-at": overruled,
     "e5-order-grinder-at": ground_blocks,
     "e7-gapped-root-at": overruled,
+    "l2-slow-leader-at": just_in_time,
 }

@@ -9,6 +9,7 @@ from nodes.committee import Committee
 from nodes.messages import Block, NodeId, TimeoutCertificate
 from nodes.moonshot.core import MoonshotCore
 from nodes.moonshot.engine import Engine
+from nodes.moonshot.evidence import Proposal
 from nodes.moonshot.proposer import Proposer
 from nodes.moonshot.state import Replica
 from nodes.moonshot.tallies import TimeoutTally, VoteTally
@@ -41,6 +42,20 @@ def any_parent(state: Replica, block: Block) -> bool:
     unvoted = state.fallback_view < v and state.normal_view < v and state.opt_view < v
     timely = state.view == v and v not in state.timed_out and state.timeout_view < v - 1
     return timely and unvoted and state.lock.view == v - 1
+
+
+def any_leader(original: Function) -> Function:
+    """A proposal counts, whoever of the tribe made and signed it."""
+
+    def on_proposal(self: MoonshotCore, sender: NodeId, message: Proposal) -> None:
+        leaders, view = self.leaders, message.block.view
+        self.leaders = lambda asked: message.block.proposer if asked == view else leaders(asked)  # type: ignore[assignment]
+        try:
+            original(self, sender, message)
+        finally:
+            self.leaders = leaders
+
+    return on_proposal
 
 
 # ---------------------------------------------------------------- C: certificates and commits
@@ -193,6 +208,10 @@ MUTANTS = (
     Mutant(
         "A13", "A", "0 (4), R8", "what a signature is for is not under it",
         (Patch("nodes.crypto:Domain.statement", without_kind),), ("fork",), ("invalid-certificate",), "fault-free-4",
+    ),
+    Mutant(
+        "B10", "B", "1.7", "a proposal counts, whoever made it",
+        (Patch(CORE + "_on_proposal", any_leader),), ("proposals",), ("wrong-leader",), "b10",
     ),
     Mutant(
         "B11", "B", "2.6 valid(block)", "a block may order batches that are not certified, or twice",
