@@ -118,18 +118,24 @@ class Hiding(Rushing):
         self._made[block_hash(made)] = made
         return made
 
-    def show(self, node: CorruptedNode, said: Proposal, half: int) -> None:
-        """Propose to one half, with the whole coalition's votes."""
+    def show(
+        self, node: CorruptedNode, said: Proposal, half: int, after_ms: float = 0, votes_after_ms: float = 0
+    ) -> None:
+        """Propose to one half, with the whole coalition's votes, these later if that is wanted."""
         targets = [n for n in victims(node, self._halves)[half] if n in node.committee.index]
         self.heard.learn(said)
-        self.say(node, said, targets)
+        self.say(node, said, targets, after_ms)
         for member in node.coalition:
-            self.say(node, vote(node, kind_of(said), said.block.view, block_hash(said.block), member), targets)
+            own = vote(node, kind_of(said), said.block.view, block_hash(said.block), member)
+            self.say(node, own, targets, after_ms + votes_after_ms)
 
-    def fallback(self, node: CorruptedNode, view: int, without: TimeoutCertificate, half: int = 1) -> Block:
-        """The rightful fallback proposal of the next view, beside X."""
+    def fallback(
+        self, node: CorruptedNode, view: int, without: TimeoutCertificate, *halves: int, after_ms: float = 0
+    ) -> Block:
+        """The rightful fallback proposal of the next view, beside X, to one half or both."""
         made = self.block(node, without.high.block, view + 1, 1)
-        self.show(node, proposal(node, made, without), half)
+        for half in halves:
+            self.show(node, proposal(node, made, without), half, after_ms)
         return made
 
 
