@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from checkers.certified import COMMIT
+from checkers.arithmetic import tribe_quorum
+from checkers.certified import COMMIT, certified
+from checkers.evidence import EvidenceError, unhex
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
-from checkers.reverified import timeouts
+from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
 
@@ -15,22 +17,41 @@ class Timeouts(Judge):
     """Every view is entered through a certificate or a timeout certificate of the view before, and these are valid.
 
     A timeout certificate needs Q distinct, verified time-outs of its view; the highest of their lock views is that of
-    the certificate inside, which somebody honest holds; a fallback vote or proposal is for a child of that block, and
-    whoever makes one has such a certificate of the view before. Anomalies: unjustified-view,
-    invalid-timeout-certificate, fallback-off-highest, unjustified-fallback. Examined: views entered.
+    the certificate inside, which somebody honest holds; a fallback vote is for a child of that block. Anomalies:
+    unjustified-view, invalid-timeout-certificate, fallback-off-highest. Examined: views entered.
     """
 
     property: ClassVar[str] = "timeouts"
 
     def judge(self, index: Index) -> Verdict:
         anomalies, examined = _views(index)
-        found = timeouts(index)
-        for event, fault in found.invalid:
-            summary = f"{event['node']} accepted a timeout certificate of view {event['view']} that is invalid: {fault}"
-            anomalies.append(Anomaly("invalid-timeout-certificate", summary, [record(event)]))
-        anomalies += _fallbacks(index)
-        measures = {"views": examined, "timeout_certificates": found.count}
-        return conclude(self.property, examined, anomalies, measures, "no honest node entered a view", found.doubts)
+        good = certified(index).blocks
+        doubts: list[str] = []
+        checked: dict[tuple[object, ...], str | None] = {}
+        for event in index.events("timeout_certificate"):
+            identity = (event["view"], *event["signers"], *event.get("signatures", ()))
+            if identity in checked:
+                continue
+            try:
+                fault = checked[identity] = _fault(index, event, good)
+            except EvidenceError as error:
+                doubts.append(f"timeout certificate of view {event['view']} at {event['node']}: {error}")
+                continue
+            if fault is not None:
+                summary = (
+                    f"{event['node']} accepted a timeout certificate of view {event['view']} that is invalid: {fault}"
+                )
+                anomalies.append(Anomaly("invalid-timeout-certificate", summary, [record(event)]))
+        for event in index.events("vote"):
+            high = event.get("high")
+            if high is not None and event.get("parent") != high:
+                summary = (
+                    f"{event['node']} gave a fallback vote in view {event['view']} for a child of"
+                    f" {short(str(event.get('parent')))}; the highest block of its timeout certificate is {short(high)}"
+                )
+                anomalies.append(Anomaly("fallback-off-highest", summary, [record(event)]))
+        measures = {"views": examined, "timeout_certificates": len(checked)}
+        return conclude(self.property, examined, anomalies, measures, "no honest node entered a view", doubts)
 
 
 def _views(index: Index) -> tuple[list[Anomaly], int]:
@@ -51,30 +72,27 @@ def _views(index: Index) -> tuple[list[Anomaly], int]:
     return anomalies, examined
 
 
-def _fallbacks(index: Index) -> list[Anomaly]:
-    """Fallback votes and proposals of honest nodes against the timeout certificates that each of them recorded.
-
-    A node may learn of several timeout certificates of one view; a vote names the highest block (`high`) of its own.
-    """
-    highs: dict[tuple[str, int], set[str]] = {}
-    for event in index.events("timeout_certificate"):
-        highs.setdefault((event["node"], event["view"]), set()).add(event["high"])
-    anomalies: list[Anomaly] = []
-    for event in index.events("vote", "propose"):
-        if event["kind"] != "fallback":
-            continue
-        deed = (
-            f"{event['node']} gave a fallback {event['event'].replace('propose', 'proposal')} in view {event['view']}"
+def _fault(index: Index, event: TraceEvent, good: set[tuple[int, str]]) -> str | None:
+    """Why a timeout certificate is invalid, or None. Records without signatures are judged by their signers alone."""
+    tribe, view, high = index.info.tribe, event["view"], event["high_view"]
+    signers = event["signers"]
+    if len(set(signers)) != len(signers) or set(signers) - set(tribe):
+        return f"signed by {', '.join(signers)}, not so many different nodes of the tribe"
+    if len(signers) < tribe_quorum(len(tribe)):
+        return f"{len(signers)} signers where {tribe_quorum(len(tribe))} are needed"
+    if "signatures" not in event:
+        return None
+    locks, signatures = event["lock_views"], event["signatures"]
+    if len(locks) != len(signers) or len(signatures) != len(signers):
+        raise EvidenceError(f"{len(locks)} lock views and {len(signatures)} signatures for {len(signers)} signers")
+    if max(locks) != high or high >= view:
+        return f"lock views {locks} with a highest certificate of view {high}"
+    if high > 0 and (high, event["high"]) not in good:
+        return (
+            f"its highest certificate, for {short(event['high'])} of view {high}, is not one that an honest node holds"
         )
-        had = highs.get((event["node"], event["view"] - 1), set())
-        due = {event["high"]} if event.get("high") is not None else had
-        if due and event.get("parent") not in due:
-            summary = (
-                f"{deed} for a child of {short(str(event.get('parent')))}; the highest block of its timeout"
-                f" certificate is {' or '.join(short(high) for high in sorted(due))}"
-            )
-            anomalies.append(Anomaly("fallback-off-highest", summary, [record(event)]))
-        elif not due & had:
-            summary = f"{deed}, but recorded no timeout certificate of view {event['view'] - 1} that justifies it"
-            anomalies.append(Anomaly("unjustified-fallback", summary, [record(event)]))
-    return anomalies
+    for signer, lock, signature in zip(signers, locks, signatures, strict=True):
+        statement = index.notary.statement("timeout", view, lock)
+        if not index.notary.signed(signer, statement, unhex(signature, 64, f"signature of {signer}")):
+            return f"the signature of {signer} does not cover view {view} and lock view {lock}"
+    return None

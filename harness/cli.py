@@ -88,10 +88,13 @@ def lab(
         screen.suite(err, lines)
         raise
     code = suite.worst(lines)
+    claims = suite.claims(lines)
     if json:
-        document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
+        rulings = msgspec.to_builtins(claims)
+        document({"lines": [line.document() for line in lines], "claims": rulings, "notes": notes, "exit": int(code)})
     else:
         screen.suite(out, lines)
+        screen.lab_claims(out, claims)
         for note in notes:
             plain(f"note: {note}")
     return code
@@ -186,10 +189,10 @@ def list_(
     markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
-    if what == "behaviours" or markdown:
-        return listing.behaviours(what, json, markdown)
     rows = listing.rows(what)
     _sweep()
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     if json:
         document({what: [{"name": name, "summary": text} for name, text in rows.items()]})
     else:

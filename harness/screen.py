@@ -113,6 +113,14 @@ def claims(console: Console, rulings: Sequence[Ruling]) -> None:
     console.print(table)
 
 
+def lab_claims(console: Console, rulings: Sequence[Ruling]) -> None:
+    """The claims that a suite's runs have evidence on; a suite is short, so most stay open."""
+    if not rulings:
+        return
+    claims(console, rulings)
+    plain(console, "claims: by these runs alone; `moonquake claims --tier 1` runs what each rule asks for")
+
+
 def estimate(ruling: Ruling) -> str:
     """The estimate and its interval, short."""
     if ruling.estimate is None:

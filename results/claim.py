@@ -50,20 +50,25 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A figure of the claim: the sum of measure `hits` over the sum of measure `of`."""
+    """A figure of the claim: the sum of measure `hits` over the sum of measure `of`; `only`: over groups whose name
+    ends so."""
 
     name: str
     hits: str
     of: str
+    only: str = ""
 
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A figure of the claim: the values of a measure over all runs; `by_group`: a row for each group as well."""
+    """A figure of the claim: the values of a measure over all runs, or, `by_group`, over those of each group. `only`:
+    of groups whose name ends so; `past`: of the runs beyond the bound."""
 
     name: str
     measure: str
     unit: str = ""
     by_group: bool = False
+    only: str = ""
+    past: bool = False
 
 
 class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

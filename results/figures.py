@@ -21,12 +21,12 @@ def total(samples: Sequence[Sample], measure: str) -> float:
 def of_rule(
     rule: Bound | Interval | Uniform, inside: Sequence[Sample], outside: Sequence[Sample]
 ) -> tuple[Figure, ...]:
-    """All figures that the rule asks for and the samples have. Spreads named "past the bound" are of those beyond."""
+    """All figures that the rule asks for and the samples have."""
     found: list[Figure] = []
     for share in rule.shares:
         found += _share(share, inside)
     for spread in rule.spreads:
-        found += _spread(spread, outside if "past the bound" in spread.name else inside)
+        found += _spread(spread, outside if spread.past else inside)
     for compare in rule.compares:
         found += _compare(compare, inside)
     return tuple(found)
@@ -51,23 +51,32 @@ def of_printed(rule: Printed, exact: float, simulated: Simulated) -> tuple[Figur
 
 
 def _share(share: Share, samples: Sequence[Sample]) -> Iterator[Figure]:
-    pairs = [(total([s], share.hits), total([s], share.of)) for s in samples if share.of in s.measures]
+    pairs = [
+        (total([s], share.hits), total([s], share.of))
+        for s in samples
+        if share.of in s.measures and s.group.endswith(share.only)
+    ]
     hits, whole = sum(hit for hit, _ in pairs), sum(of for _, of in pairs)
     if not whole:
         return
     if hits:
-        low, high = bootstrap_ratio([hit for hit, _ in pairs], [of for _, of in pairs])
-        method = OVER_RUNS
+        low, high = _over_runs([hit for hit, _ in pairs], [of for _, of in pairs])
+        method = f"{OVER_RUNS} ({len(pairs)})"
     else:
         low, high, method = 0.0, zero_of_n(int(whole)), "0 of N, one-sided"
     yield Figure(share.name, hits / whole, low, high, int(whole), "", method)
+
+
+def _over_runs(parts: Sequence[float], wholes: Sequence[float]) -> tuple[float | None, float | None]:
+    """The interval of a ratio; a single run has none."""
+    return bootstrap_ratio(parts, wholes) if len(parts) > 1 else (None, None)
 
 
 def _spread(spread: Spread, samples: Sequence[Sample]) -> Iterator[Figure]:
     """Mean with its interval over runs, and the largest value; or the same for each group."""
     grouped: dict[str, list[list[float]]] = {}
     for sample in samples:
-        value = sample.measures.get(spread.measure)
+        value = sample.measures.get(spread.measure) if sample.group.endswith(spread.only) else None
         parts = value if isinstance(value, dict) else {sample.group if spread.by_group else "": value}
         for group, part in parts.items():
             numbers = list(_numbers(part))
@@ -75,7 +84,7 @@ def _spread(spread: Spread, samples: Sequence[Sample]) -> Iterator[Figure]:
                 grouped.setdefault(group, []).append(numbers)
     for group, runs in grouped.items():
         values = sorted(value for run in runs for value in run)
-        low, high = bootstrap_ratio([sum(run) for run in runs], [len(run) for run in runs])
+        low, high = _over_runs([sum(run) for run in runs], [len(run) for run in runs])
         name = f"{spread.name}: {group}" if group else spread.name
         mean = sum(values) / len(values)
         yield Figure(f"{name}, mean", mean, low, high, len(values), spread.unit, f"{OVER_RUNS} ({len(runs)})")

@@ -80,20 +80,22 @@ def differs(claim: str, inside: Sequence[Sample]) -> str:
 
 
 def _preconfirmation(inside: Sequence[Sample]) -> str:
-    void, promised = total(inside, "void"), total(inside, "promised_by_equivocators")
-    rescue = mean_of(inside, "rescue_ms")
-    if not void:
+    first = [sample for sample in inside if sample.group.endswith("EQ-FIRST")]
+    void, promised = total(first, "void"), total(first, "promised_by_equivocators")
+    rescue = mean_of(first, "rescue_ms")
+    if not void or not promised:
         return ""
     words = (
-        f"The certificate alone guarantees nothing: of {promised:.0f} pre-confirmations that equivocating proposers"
-        f" gave, {void:.0f} ({void / promised:.1%}) were dropped, because another batch took the slot."
+        f"The certificate alone guarantees nothing: where the first certified batch of a slot counts, of {promised:.0f}"
+        f" pre-confirmations that equivocating proposers gave, {void:.0f} ({void / promised:.1%}) were dropped, because"
+        " another batch took the slot."
     )
     if rescue:
         words += (
             f" A secondary included {rescue[3]} of them, {rescue[0]:.0f} ms later on average"
             f" (95 %: {rescue[1]:.0f} to {rescue[2]:.0f} ms)."
         )
-    lost = total(inside, "never_rescued")
+    lost = total(first, "never_rescued")
     return words + (f" {lost:.0f} were never included." if lost else "")
 
 

@@ -34,9 +34,13 @@ def check_hooks(behaviour: Behaviour, use: str) -> None:
         if inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook):
             raise AttackFileError(_at(hook, use, f"{kind.__name__}.{name} must not be async"))
         try:
-            inspect.signature(hook).bind(*arguments)
+            signature = inspect.signature(hook)
+        except ValueError:  # a builtin, which does not tell
+            continue
+        try:
+            signature.bind(*arguments)
         except TypeError:
-            takes = f"{kind.__name__}.{name} takes {inspect.signature(hook)}; the lab calls {asked}"
+            takes = f"{kind.__name__}.{name} takes {signature}; the lab calls {asked}"
             raise AttackFileError(_at(hook, use, takes)) from None
     for name in vars(kind):
         if name.startswith("_") or hasattr(Behaviour, name) or not inspect.isfunction(vars(kind)[name]):
@@ -101,7 +105,9 @@ def _written(value: Any) -> str:
 
 def _at(hook: Any, use: str, what: str) -> str:
     """The message, with the line of the reviewer's file as a traceback shows it."""
-    code = inspect.unwrap(getattr(hook, "__func__", hook)).__code__
+    code = getattr(inspect.unwrap(getattr(hook, "__func__", hook)), "__code__", None)
+    if code is None:  # a callable that is no function
+        return f"{use}: TypeError: {what}"
     path, line = code.co_filename, code.co_firstlineno
     shown = path if use.rpartition(":")[0].endswith(".py") else use
     text = linecache.getline(path, line).strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -22,7 +23,9 @@ POLL_S = 0.5
 
 def take(name: str, index: int) -> Sample:
     """One run, in whatever process."""
-    return sample_of(EXPERIMENTS[name], index)
+    sample = sample_of(EXPERIMENTS[name], index)
+    gc.collect()  # a run is one large cycle of nodes, handlers and records: nothing else would free it
+    return sample
 
 
 def jobs(names: Sequence[str], done: Collection[Job], hurried: bool = False) -> list[Job]:
@@ -48,20 +51,22 @@ def carry_out(wanted: Sequence[Job], workers: int, keep: Callable[[Sample], None
     executor = make_executor(workers)
     pending: dict[Future[Sample], Job] = {}
     suspects: list[Job] = []
+    alone = False  # is what runs now a suspect, with nothing beside it?
     try:
         while left or pending or suspects:
             if seconds is not None and time.monotonic() - begun >= seconds:
                 return SPENT
-            _hand_out(executor, pending, left, suspects, workers)
             try:
+                alone = _hand_out(executor, pending, left, suspects, workers) or (alone and bool(pending))
                 _collect(pending, keep)
             except BrokenProcessPool:
                 stop(executor)
                 executor = make_executor(workers)
                 lost = list(pending.values())
                 pending.clear()
-                if len(lost) == 1:
-                    keep(Sample(*lost[0][:1], 0, "", index=lost[0][1], error="its process died (out of memory?)"))
+                if alone:
+                    for name, index in lost:
+                        keep(Sample(name, 0, "", index=index, error="its process died (out of memory?)"))
                 else:
                     suspects += lost
         return ""
@@ -73,16 +78,22 @@ def carry_out(wanted: Sequence[Job], workers: int, keep: Callable[[Sample], None
 
 def _hand_out(
     executor: Executor, pending: dict[Future[Sample], Job], left: list[Job], suspects: list[Job], workers: int
-) -> None:
-    """Keep every worker busy; what may have killed one runs with nothing beside it."""
+) -> bool:
+    """Keep every worker busy; what may have killed one runs with nothing beside it. True if such a one was begun."""
     if suspects:
-        if not pending:
-            job = suspects.pop()
-            pending[executor.submit(take, *job)] = job
-        return
+        if pending:
+            return False
+        _submit(executor, pending, suspects)
+        return True
     while left and len(pending) < (1 if workers == 1 else workers + 1):
-        job = left.pop()
-        pending[executor.submit(take, *job)] = job
+        _submit(executor, pending, left)
+    return False
+
+
+def _submit(executor: Executor, pending: dict[Future[Sample], Job], source: list[Job]) -> None:
+    """Hand over the last of the jobs. A pool that broke refuses it: then it is still there."""
+    future = executor.submit(take, *source[-1])
+    pending[future] = source.pop()
 
 
 def _collect(pending: dict[Future[Sample], Job], keep: Callable[[Sample], None]) -> None:

@@ -24,6 +24,7 @@ READS = {
         "start", "enter", "finalise", "body", "certify", "timeout_certificate", "available", "state_certificate",
     ),
     "commit-rule": ("start", "propose", "certify", "finalise"),
+    "fallbacks": ("start", "propose", "vote", "certify", "finalise", "timeout_certificate"),
     "payload": ("start", "propose", "finalise", "body", "available"),
     "proposals": ("start", "propose", "vote", "finalise"),
     "accusations": ("start", "propose", "certify", "accuse"),

@@ -110,6 +110,7 @@ def test_a_mistake_is_shown_with_the_traceback_from_the_file_on(
             "def recieve(self, node, sender, message): return None",
             "mine.py:4: TypeError: Mine.recieve is never called; di",
         ),
+        ("act = staticmethod(lambda: ())", "mine.py:4: TypeError: Mine.act takes (); the lab calls act(node)"),
         ("receive = 3", "Mine.receive is 3; it must be a method receive(node, sender, message)"),
     ],
 )
