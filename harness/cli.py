@@ -137,6 +137,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    signatures: Annotated[
+        str, typer.Option("--signatures", help="of a trace.parquet, verify: all | at most so many")
+    ] = "",
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
@@ -148,6 +151,7 @@ def check(
     if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
         _sweep()
     opened = judging.open_run(run_dir, checker or ())
+    opened.signatures_most = judging.signatures_most(signatures)
     names = judging.checker_names(opened, checker or ())
     verdicts = judging.judge(opened, names, consistency)
     if not checker:
@@ -223,15 +227,23 @@ def doctor(
 @app.command()
 def export(
     run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
-    edn: Annotated[bool, typer.Option("--edn", help="Jepsen's EDN, one operation a line")] = False,
+    edn: Annotated[bool, typer.Option("--edn", help="the history as Jepsen's EDN, to standard output")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="the trace as columns, next to trace.jsonl")] = False,
     json: JsonOption = False,
 ) -> int:
-    """Write a run's history to standard output in another format."""
+    """Write a run's history or trace in another format."""
     from results.export import to_edn
 
-    if not edn:
-        raise UsageError("export: say which format: moonquake export RUN_DIR --edn")
+    if edn == parquet:
+        raise UsageError("export: say which format: moonquake export RUN_DIR --edn, or --parquet")
     _sweep()
+    if parquet:
+        path, records = judging.write_columns(run_dir)
+        if json:
+            document({"parquet": str(path), "records": records})
+        else:
+            plain(str(path))
+        return Exit.AS_EXPECTED
     path = run_dir / "history.jsonl" if run_dir.is_dir() else run_dir
     if json:
         document({"edn": list(to_edn(path))})

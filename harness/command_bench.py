@@ -18,6 +18,7 @@ PARTS = {
     "cores": "harness.bench.cores",
     "linear": "harness.bench.checkers_linear",
     "elle": "harness.bench.checkers_elle",
+    "trace": "harness.bench.checkers_trace",
 }
 
 

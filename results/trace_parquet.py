@@ -166,7 +166,7 @@ def write_tables(
 
     Through a temporary file: whole or not at all. Raises OSError.
     """
-    kinds: dict[str, Any] = dict(OWN)
+    kinds: dict[str, Any] = {**OWN, "@node": pa.int32()}
     for columns in tables.values():
         kinds |= {name: pa.int32() if name[0] == "@" else pa.int64() for name in columns if name not in kinds}
     kinds |= TABLE

@@ -7,7 +7,6 @@ one every 200 ms. Hashes are random numbers, so nothing in them can be executed 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +52,7 @@ class Made:
     tables: Tables = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def records(self) -> int:
@@ -99,6 +99,11 @@ class _Numbers:
         self._sizes.append(np.full(count, size, np.int64))
         self._hashes += count
         return np.arange(first, first + count)
+
+    def text(self, number: int) -> str:
+        """A hash of 32 bytes that was the `number`th value."""
+        start = int(np.concatenate(self._sizes)[: number - len(self._words)].sum())
+        return b"".join(self._blobs)[start : start + 32].hex()
 
     def lists(self, rows: Ints) -> Ints:
         """The numbers of lists, one a row of `rows` (a table of numbers)."""
@@ -168,7 +173,8 @@ def generate(shape: Shape, seed: int = 0) -> Made:
         "applied": numbers.lists(txs.reshape(count, -1)),
         "nothing": numbers.lists(np.empty((1, 0), np.int64)),
     }
-    made = Made(shape, _tables(shape, numbers, blocks, batches, txs, roots, lists), numbers.table(), _info(shape, keys))
+    tables = _tables(shape, numbers, blocks, batches, txs, roots, lists)
+    made = Made(shape, tables, numbers.table(), _info(shape, keys), _history(numbers, int(txs[0, 0])))
     made.number()
     return made
 
@@ -247,6 +253,15 @@ def _tables(
     return tables
 
 
+def _history(numbers: _Numbers, tx: int) -> list[dict[str, Any]]:
+    """One client and its one transaction: the first of all."""
+    common = {"process": 0, "f": "transfer", "tx": numbers.text(tx), "gateway": "w0"}
+    return [
+        {"index": 0, "time": STEP, "type": "invoke", **common},
+        {"index": 1, "time": 2 * STEP, "type": "ok", "phase": "exec", **common},
+    ]
+
+
 def _info(shape: Shape, keys: _Keys) -> dict[str, Any]:
     """run.json."""
     *tribe, gateway = shape.names
@@ -262,14 +277,11 @@ def _info(shape: Shape, keys: _Keys) -> dict[str, Any]:
     }  # fmt: skip
 
 
-Plant = Callable[[Made], None]
-
-
 def save(made: Made, directory: Path) -> None:
     """Write the run directory: run.json, an empty history and trace.parquet."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "run.json").write_bytes(msgspec.json.encode(made.info))
-    (directory / "history.jsonl").write_bytes(b"")
+    (directory / "history.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in made.history))
     tables = {
         event: {
             name: pa.array(values, pa.int32() if name[0] == "@" else pa.int64(), mask=values < 0)
