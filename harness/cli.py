@@ -20,8 +20,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import evidence, judging, listing, screen
-from harness.backends.port import MachineError
+from harness import judging, listing, screen
 from harness.console import (
     RUNS,
     BackendOption,
@@ -37,8 +36,7 @@ from harness.console import (
     standard_output,
 )
 from harness.expectations import exit_code
-from harness.interruption import SIGNALS, Interrupted
-from harness.outcome import Exit, RecordingError, UsageError
+from harness.outcome import SIGNALS, Exit, Interrupted, MachineError, RecordingError, UsageError
 from results.history import HistoryError
 
 app = typer.Typer(
@@ -146,6 +144,8 @@ def check(
     if (run_dir is None) == (proof is None):
         raise UsageError("check: give a run (runs/latest) or --evidence FILE, one of the two")
     if proof is not None:
+        from harness import evidence
+
         return evidence.prove(proof, json)
     assert run_dir is not None
     if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
@@ -157,6 +157,8 @@ def check(
     if not checker:
         judging.keep(opened, verdicts, say)
     if evidence_out is not None:
+        from harness import evidence
+
         evidence.keep(opened, evidence_out)
     if elle_cli is not None:
         from harness import elle_cli as elle

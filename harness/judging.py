@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 
 from checkers import registry
-from harness import evidence, plugins, rundir
-from harness.backends.port import MachineError
+from harness import plugins, rundir
 from harness.expectations import as_expected, exit_code
-from harness.outcome import Exit, UsageError, nearest
+from harness.outcome import Exit, MachineError, UsageError, nearest
 from results.alone import HistoryAlone
 from results.history import HistoryError
 from results.microops import APPEND, WRITE
@@ -109,7 +108,7 @@ def _again(info: RunInfo) -> str:
 
 def checker_names(run: Run, chosen: Sequence[str]) -> list[str]:
     """The checkers to run: those chosen, else those the run asks for, else all. Raises UsageError on unknown ones."""
-    known = list(plugins.registered("checkers"))
+    known = registry.names()
     for name in chosen:
         if name not in known and not plugins.is_file(name):
             raise UsageError(f"--checker {name}: no such checker; {nearest(name, known)}")
@@ -174,6 +173,8 @@ def explained(run: Run, verdicts: list[Verdict]) -> list[Verdict]:
     if all(verdict.property != FORENSICS for verdict in verdicts):
         verdicts = [*verdicts, *judge(run, [FORENSICS])]
     if any(verdict.measures.get("culprits") for verdict in verdicts if verdict.property == FORENSICS):
+        from harness import evidence  # culprits and all: what most judgements can do without
+
         evidence.keep(run, run.directory / "evidence.json")
     return verdicts
 
