@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from results.history import UNDECODABLE, HistoryError, Operation, read_history
+from results.history import UNDECODABLE, HistoryError, Operation, read_history, whole_text
 from results.trace import TraceEvent, read_trace
 from results.verdict import Verdict
 
@@ -97,7 +97,7 @@ class Run:
     def info(self) -> RunInfo:
         path = self.directory / "run.json"
         try:
-            return msgspec.json.decode(path.read_bytes(), type=RunInfo)
+            return msgspec.json.decode(whole_text(path.read_bytes()), type=RunInfo)
         except FileNotFoundError as error:
             raise HistoryError(f"{path}: no such file; is {self.directory} a run directory?") from error
         except OSError as error:
