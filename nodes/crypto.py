@@ -141,10 +141,10 @@ _DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 def bitmap_of(members: Sequence[NodeId], signers: Iterable[NodeId]) -> bytes:
     """Bitmap over `members` (bit i of byte i//8, least significant first) with the bits of `signers` set."""
-    return _bitmap(bytes(map(frozenset(signers).__contains__, members)))
+    return bitmap_of_flags(bytes(map(frozenset(signers).__contains__, members)))
 
 
-def _bitmap(flags: bytes) -> bytes:
+def bitmap_of_flags(flags: bytes) -> bytes:
     """The bitmap of one byte, 0 or 1, a member."""
     return int(flags.translate(_DIGITS)[::-1], 2).to_bytes((len(flags) + 7) // 8, "little") if flags else b""
 
@@ -167,7 +167,7 @@ def assemble(
     if len(chosen) > weight:
         chosen = chosen[:weight]
         flags = bytes(map(frozenset(chosen).__contains__, members))
-    return _bitmap(flags), tuple(map(signatures.__getitem__, chosen))
+    return bitmap_of_flags(flags), tuple(map(signatures.__getitem__, chosen))
 
 
 _hex: dict[bytes, str] = {}
@@ -204,8 +204,12 @@ def certificate_fault(
     each = [statements] * len(signers) if isinstance(statements, bytes) else statements
     if len(each) != len(signers):
         return "one statement per signer is needed"
+    public_keys = list(map(keys.__getitem__, signers))
+    knows = getattr(verifier, "knows", None)  # nodes/remember.py: all at once, where they have been met as votes
+    if knows is not None and knows(public_keys, each, signatures):
+        return None
     verify = verifier.verify
-    for signer, statement, signature in zip(signers, each, signatures, strict=True):
-        if not verify(keys[signer], statement, signature):
+    for signer, public_key, statement, signature in zip(signers, public_keys, each, signatures, strict=True):
+        if not verify(public_key, statement, signature):
             return f"bad signature of {signer}"
     return None

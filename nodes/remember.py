@@ -8,6 +8,8 @@ forgotten.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nodes.crypto import Signer, Verifier
 
 
@@ -28,6 +30,13 @@ class RememberingVerifier:
             return False
         self.add(public_key, statement, signature)
         return True
+
+    def knows(self, public_keys: Iterable[bytes], statements: Iterable[bytes], signatures: Iterable[bytes]) -> bool:
+        """Are all these good signatures that were seen not long ago? False says nothing: `verify` them.
+
+        Most of a certificate's signatures have come as votes before; this look costs a tenth of one question each.
+        """
+        return list(map(self._young.get, signatures)) == list(zip(public_keys, statements, strict=False))
 
     def add(self, public_key: bytes, statement: bytes, signature: bytes) -> None:
         """Remember a signature that is known to be good (one's own)."""

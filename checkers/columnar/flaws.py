@@ -17,7 +17,8 @@ def flaws(wide: Wide) -> tuple[str, ...]:
 
 
 def _flaws(wide: Wide) -> tuple[str, ...]:
-    found = [*rule.history_flaws(wide.history), *rule.roster_flaws(wide.info)]
+    found = [*rule.history_flaws(wide.history), *rule.roster_flaws(wide.info), *rule.declared_flaws(wide.info)]
+    found += rule.straggler_flaws(wide)
     if wide.info.target == "supra":
         births = wide.records("start", "restart")
         found += _traces(wide) + rule.restart_flaws(wide.info, births) + _causes(wide) + _lives(wide) + _views(wide)

@@ -212,6 +212,17 @@ def test_attack_and_size_from_the_command_line(command: Command, judged: dict[st
     assert info.faults[0].use.endswith(":FakeBehaviour")
 
 
+def test_options_of_an_attack_from_the_command_line(command: Command, judged: dict[str, str]) -> None:
+    words = ("run", written(MINIMAL), "--attack", f"{FAKES}:FakeBehaviour", "--time", "100ms", "--json")
+    _, out, _ = command(*words, "--option", "share=0.25")
+    assert Run(Path(json.loads(out)["run"])).info.faults[0].parameters == {"share": 0.25}
+    for given, says in (("share=much", "share = 'much': Expected `float`"), ("share", "must be KEY=VALUE")):
+        code, _, err = command(*words, "--option", given)
+        assert code == Exit.USAGE and says in err
+    code, _, err = command("run", written(MINIMAL), "--option", "share=1")
+    assert code == Exit.USAGE and "add --attack FILE.py:Class" in err
+
+
 def test_an_attack_file_with_a_mistake_is_refused_before_anything_starts(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +255,24 @@ def test_check_of_a_bare_history_knows_what_it_lacks(command: Command) -> None:
     code, out, _ = command("check", "alone.jsonl", "--checker", "fork", "--json")
     assert code == Exit.INCONCLUSIVE
     assert "is a history alone" in json.loads(out)["verdicts"][0]["reason"]
+
+
+GOLDEN = Path(__file__).parents[1] / "golden/linearizable/histories"
+
+
+def test_check_draws_where_no_order_was_found(command: Command) -> None:
+    bad, good = str(GOLDEN / "bad-cas-twice.jsonl"), str(GOLDEN / "ok-one-after-the-other.jsonl")
+    code, out, _ = command("check", bad, "--pictures", "drawn/here", "--json")
+    assert code == Exit.SURPRISE
+    assert json.loads(out)["pictures"] == ["drawn/here/linearizable-1.svg"]
+    assert "1→3" in Path("drawn/here/linearizable-1.svg").read_text(encoding="utf-8")
+    code, out, _ = command("check", good, "--pictures", "nothing", "--json")
+    assert code == Exit.AS_EXPECTED
+    assert json.loads(out)["pictures"] == [] and not Path("nothing").exists()
+    Path("taken").write_text("a file")
+    code, _, err = command("check", bad, "--pictures", "taken")
+    assert code == Exit.USAGE
+    assert "--pictures taken: cannot be written" in err
 
 
 @pytest.mark.parametrize("name", ["history.jsonl", "trace.jsonl"])
@@ -279,6 +308,21 @@ def test_list(command: Command, what: str) -> None:
     assert rows
     assert all(row["name"] and row["summary"] for row in rows), rows
     assert rows[0]["name"] in command("list", what)[1]
+
+
+def test_behaviours_are_listed_with_what_they_break_and_where(command: Command) -> None:
+    (lazy,) = (b for b in json.loads(command("list", "behaviours", "--json")[1])["behaviours"] if b["name"] == LAZY)
+    assert lazy["attacks"] == ["D2"]
+    assert lazy["breaks_at"] == "f_c+1 in the clan"
+    assert lazy["aims_at"] == "I-DA: availability"
+    assert lazy["scenarios"] == ["d2-lazy-signer-at", "d2-lazy-signer-past"]
+    table = command("list", "behaviours")[1]
+    assert LAZY in table and "breaks at" in table
+    code, _, err = command("list", "faults", "--markdown")
+    assert code == Exit.USAGE and "list behaviours --markdown" in err
+
+
+LAZY = "lazy-signer"
 
 
 def test_the_suite_is_a_table_and_the_worst_code(
@@ -332,7 +376,7 @@ def test_worst_of_a_suite() -> None:
 @pytest.mark.parametrize("ok", [True, False])
 def test_doctor(command: Command, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
     check = doctor.Check("engine", ok, "what was found", "" if ok else "apt-get install docker.io")
-    monkeypatch.setattr(doctor, "examine", lambda fix, progress: doctor.Report((check,), ok))
+    monkeypatch.setattr(doctor, "examine", lambda fix, progress, browser: doctor.Report((check,), ok))
     monkeypatch.setattr(doctor, "clean", lambda progress: ["removed network x"])
     code, out, _ = command("doctor", "--json")
     assert code == (Exit.AS_EXPECTED if ok else Exit.ENVIRONMENT)

@@ -106,8 +106,8 @@ def test_lanes_that_miscount_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     each = finalised(trial(built(values), 0, ()))
     original = lanes.Lane.__init__
 
-    def stricter(self: lanes.Lane, born: int, threshold: int, classes: int, members: Any) -> None:
-        original(self, born, threshold + (threshold > 1), classes, members)
+    def stricter(self: lanes.Lane, born: int, voters: Any, threshold: int, classes: int) -> None:
+        original(self, born, voters, threshold + (threshold > 1), classes)
 
     monkeypatch.setattr(lanes.Lane, "__init__", stricter)
     assert sorted(finalised(trial(built(values, votes="lanes"), 0, ()))) != sorted(each)

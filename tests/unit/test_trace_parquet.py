@@ -80,7 +80,7 @@ def test_a_field_whose_name_is_ours_is_refused(tmp_path: Path) -> None:
 def test_export_writes_it_and_check_judges_it(
     directory: Path, story: Story, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_sweep", lambda: None)
+    monkeypatch.setattr("harness.provision.clean.sweep", lambda progress: [])
     before = judge(Run(directory), CHECKERS)
     with pytest.raises(SystemExit) as ended:
         cli.main(["export", str(directory), "--parquet", "--json"])
@@ -102,7 +102,7 @@ def _chosen() -> list[str]:
 def test_bad_options_are_told(
     directory: Path, words: list[str], says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "_sweep", lambda: None)
+    monkeypatch.setattr("harness.provision.clean.sweep", lambda progress: [])
     with pytest.raises(SystemExit) as ended:
         cli.main(["check", str(directory), *words, "--json"])
     assert ended.value.code == 3 and says in json.loads(capsys.readouterr().out)["error"]
