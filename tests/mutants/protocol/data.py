@@ -203,7 +203,7 @@ MUTANTS = (
     ),
     Mutant(
         "E24", "E", "2.3", "a batch without certificate is never sent again",
-        (Patch(XRBC + "_resend", nothing),), ("liveness", "finality-bounds", "censorship"), (), "e24",
+        (Patch(XRBC + "_resend", nothing),), ("finality-bounds", "censorship"), (), "e24",
     ),
     Mutant(
         "E25", "E", "2.5 gateway", "a gateway never forwards a transaction again",
