@@ -111,6 +111,9 @@ TABLES: dict[str, Callable[[Loaded], pd.DataFrame]] = {
 }
 
 
+JUDGED = ("verdicts", "anomalies")  # of these tables
+
+
 def load(run_dir: str | Path) -> Loaded:
     """The run in a directory, as DataFrames. Raises HistoryError for a directory that holds no run."""
     return Loaded(Path(run_dir))
@@ -119,11 +122,16 @@ def load(run_dir: str | Path) -> Loaded:
 def write_tables(run: Loaded, directory: Path, kind: Literal["csv", "parquet"]) -> list[Path]:
     """Write every table but the trace; lists and objects in a cell are JSON. Returns the files written.
 
+    A run that has not been judged yet has no verdicts and no anomalies to write.
+
     Raises HistoryError for a damaged run, OSError where nothing can be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
+    judged = (run.run.directory / "verdicts.json").exists()
     for name, table in TABLES.items():
+        if name in JUDGED and not judged:
+            continue
         path = directory / f"{name}.{kind}"
         cells = plain(table(run))
         if kind == "csv":

@@ -40,6 +40,7 @@ def _history(text: str) -> list[Operation]:
         "matched": 2, "dropped": 9, "bit": True, "heal_verified": True, "injected": 2 * SECOND, "healed": 4 * SECOND,
         "evidence": f"9 messages stopped {text}",
     }  # fmt: skip
+    rows: list[tuple[int, int | str, str, str, Any, str]]
     rows = [(2 * SECOND + MS, "nemesis", "info", "start", value, "")]
     rows += [(4 * SECOND + MS, "nemesis", "info", "stop", {**value, "receipt": receipt}, "")]
     for number in range(20):

@@ -8,6 +8,7 @@ const dashes = ['solid', 'dash', 'dot', 'dashdot'];
 const series = new Map();
 const MOST_POINTS = 1200;
 let misses = 0;
+let still = false;  // nothing is being written
 
 function cells(row, values, labels) {
   values.forEach((value, index) => {
@@ -80,6 +81,7 @@ async function look() {
     if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
     const state = await answer.json();
     misses = 0;
+    still = state.state !== 'running';
     show(state);
     place.dataset.looks = Number(place.dataset.looks || 0) + 1;
     if (state.over) return finish(state);
@@ -88,7 +90,7 @@ async function look() {
     document.getElementById('state').textContent = `no answer (${error.message})`;
     if (misses > 30) return;
   }
-  setTimeout(look, 1000);
+  setTimeout(look, still ? 5000 : 1000);
 }
 
 function finish(state) {

@@ -15,7 +15,7 @@ from results.verdict import Status
 
 RECORDS = ("run.json", "history.jsonl", "trace.jsonl", "trace.parquet", "verdicts.json", "report.html", "sequence.svg")
 PAGES = ("campaign.html", "frontier.html", "night.html", "teeth.html", "claims.html")  # of many runs
-FRESH_S = 20.0  # a run without an end whose files have been silent for longer was broken off
+FRESH_S = 60.0  # a run without an end whose files have been silent for longer was broken off
 _BAD = frozenset("/\\\0")
 _LONGEST = 255  # of a name: what file systems take
 _DEEPEST = 3  # folders above a page: frontier/ATTACK/UTC
