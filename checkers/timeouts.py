@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from checkers.arithmetic import tribe_quorum
 from checkers.certified import COMMIT, certified
-from checkers.evidence import EvidenceError, unhex
+from checkers.evidence import EvidenceError, Notary, unhex
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
+
+BY_TIMEOUT = "timeout"
 
 
 class Timeouts(Judge):
@@ -22,59 +25,78 @@ class Timeouts(Judge):
     """
 
     property: ClassVar[str] = "timeouts"
+    columnar: ClassVar[str] = "checkers.columnar.timeouts"
 
     def judge(self, index: Index) -> Verdict:
-        anomalies, examined = _views(index)
-        good = certified(index).blocks
-        doubts: list[str] = []
-        checked: dict[tuple[object, ...], str | None] = {}
+        entered = [event for event in index.events("enter") if event["via"] != "start"]
+        seen = {(event["node"], event["view"]) for event in index.events("certify") if event["kind"] != COMMIT}
+        left = {(event["node"], event["view"]) for event in index.events("timeout_certificate")}
+        anomalies = [
+            unjustified(event)
+            for event in entered
+            if (event["node"], event["view"] - 1) not in (left if event["via"] == BY_TIMEOUT else seen)
+        ]
+        distinct: dict[tuple[object, ...], TraceEvent] = {}
         for event in index.events("timeout_certificate"):
             identity = (event["view"], *event["signers"], *event.get("signatures", ()))
-            if identity in checked:
-                continue
-            try:
-                fault = checked[identity] = _fault(index, event, good)
-            except EvidenceError as error:
-                doubts.append(f"timeout certificate of view {event['view']} at {event['node']}: {error}")
-                continue
-            if fault is not None:
-                summary = (
-                    f"{event['node']} accepted a timeout certificate of view {event['view']} that is invalid: {fault}"
-                )
-                anomalies.append(Anomaly("invalid-timeout-certificate", summary, [record(event)]))
-        for event in index.events("vote"):
-            high = event.get("high")
-            if high is not None and event.get("parent") != high:
-                summary = (
-                    f"{event['node']} gave a fallback vote in view {event['view']} for a child of"
-                    f" {short(str(event.get('parent')))}; the highest block of its timeout certificate is {short(high)}"
-                )
-                anomalies.append(Anomaly("fallback-off-highest", summary, [record(event)]))
-        measures = {"views": examined, "timeout_certificates": len(checked)}
-        return conclude(self.property, examined, anomalies, measures, "no honest node entered a view", doubts)
+            distinct.setdefault(identity, event)
+        good = certified(index).blocks
+        invalid, doubts = assessed(index.info.tribe, index.notary, distinct.values(), good)
+        off = [event for event in index.events("vote") if event.get("high") is not None]
+        anomalies += invalid + fallbacks(off)
+        return concluded(len(entered), anomalies, len(distinct), doubts, {})
 
 
-def _views(index: Index) -> tuple[list[Anomaly], int]:
-    """Entered views whose reason the node itself recorded, or not."""
+def concluded(
+    examined: int, anomalies: list[Anomaly], certificates: int, doubts: list[str], more: Mapping[str, object]
+) -> Verdict:
+    """The verdict, with `more` measures."""
+    measures = {"views": examined, "timeout_certificates": certificates, **more}
+    return conclude("timeouts", examined, anomalies, measures, "no honest node entered a view", doubts)
+
+
+def unjustified(event: TraceEvent) -> Anomaly:
+    """A view entered whose reason the node itself did not record."""
+    what = "a timeout certificate" if event["via"] == BY_TIMEOUT else "a certificate"
+    summary = f"{event['node']} entered view {event['view']} without {what} of view {event['view'] - 1}"
+    return Anomaly("unjustified-view", summary, [record(event)])
+
+
+def fallbacks(votes: Iterable[TraceEvent]) -> list[Anomaly]:
+    """Fallback votes for no child of the highest block of their timeout certificate."""
+    anomalies = []
+    for event in votes:
+        high = event["high"]
+        if event.get("parent") != high:
+            summary = (
+                f"{event['node']} gave a fallback vote in view {event['view']} for a child of"
+                f" {short(str(event.get('parent')))}; the highest block of its timeout certificate is {short(high)}"
+            )
+            anomalies.append(Anomaly("fallback-off-highest", summary, [record(event)]))
+    return anomalies
+
+
+def assessed(
+    tribe: Sequence[str], notary: Notary, events: Iterable[TraceEvent], good: Container[tuple[int, str]]
+) -> tuple[list[Anomaly], list[str]]:
+    """Invalid ones among timeout certificates, and doubts; `good` are certified (view, block)."""
     anomalies: list[Anomaly] = []
-    examined = 0
-    seen = {(event["node"], event["view"]) for event in index.events("certify") if event["kind"] != COMMIT}
-    left = {(event["node"], event["view"]) for event in index.events("timeout_certificate")}
-    for event in index.events("enter"):
-        if event["via"] == "start":
+    doubts: list[str] = []
+    for event in events:
+        try:
+            fault = _fault(tribe, notary, event, good)
+        except EvidenceError as error:
+            doubts.append(f"timeout certificate of view {event['view']} at {event['node']}: {error}")
             continue
-        examined += 1
-        reasons = left if event["via"] == "timeout" else seen
-        if (event["node"], event["view"] - 1) not in reasons:
-            what = "a timeout certificate" if event["via"] == "timeout" else "a certificate"
-            summary = f"{event['node']} entered view {event['view']} without {what} of view {event['view'] - 1}"
-            anomalies.append(Anomaly("unjustified-view", summary, [record(event)]))
-    return anomalies, examined
+        if fault is not None:
+            summary = f"{event['node']} accepted a timeout certificate of view {event['view']} that is invalid: {fault}"
+            anomalies.append(Anomaly("invalid-timeout-certificate", summary, [record(event)]))
+    return anomalies, doubts
 
 
-def _fault(index: Index, event: TraceEvent, good: set[tuple[int, str]]) -> str | None:
+def _fault(tribe: Sequence[str], notary: Notary, event: TraceEvent, good: Container[tuple[int, str]]) -> str | None:
     """Why a timeout certificate is invalid, or None. Records without signatures are judged by their signers alone."""
-    tribe, view, high = index.info.tribe, event["view"], event["high_view"]
+    view, high = event["view"], event["high_view"]
     signers = event["signers"]
     if len(set(signers)) != len(signers) or set(signers) - set(tribe):
         return f"signed by {', '.join(signers)}, not so many different nodes of the tribe"
@@ -92,7 +114,7 @@ def _fault(index: Index, event: TraceEvent, good: set[tuple[int, str]]) -> str |
             f"its highest certificate, for {short(event['high'])} of view {high}, is not one that an honest node holds"
         )
     for signer, lock, signature in zip(signers, locks, signatures, strict=True):
-        statement = index.notary.statement("timeout", view, lock)
-        if not index.notary.signed(signer, statement, unhex(signature, 64, f"signature of {signer}")):
+        statement = notary.statement("timeout", view, lock)
+        if not notary.signed(signer, statement, unhex(signature, 64, f"signature of {signer}")):
             return f"the signature of {signer} does not cover view {view} and lock view {lock}"
     return None

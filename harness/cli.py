@@ -20,8 +20,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import evidence, judging, listing, screen
-from harness.backends.port import MachineError
+from harness import judging, listing, screen
 from harness.console import (
     RUNS,
     BackendOption,
@@ -37,8 +36,7 @@ from harness.console import (
     standard_output,
 )
 from harness.expectations import exit_code
-from harness.interruption import SIGNALS, Interrupted
-from harness.outcome import Exit, RecordingError, UsageError
+from harness.outcome import SIGNALS, Exit, Interrupted, MachineError, RecordingError, UsageError
 from results.history import HistoryError
 
 app = typer.Typer(
@@ -147,6 +145,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    signatures: Annotated[
+        str, typer.Option("--signatures", help="of a trace.parquet, verify: all | at most so many")
+    ] = "",
     pictures: Annotated[
         Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
     ] = None,
@@ -156,16 +157,21 @@ def check(
     if (run_dir is None) == (proof is None):
         raise UsageError("check: give a run (runs/latest) or --evidence FILE, one of the two")
     if proof is not None:
+        from harness import evidence
+
         return evidence.prove(proof, json)
     assert run_dir is not None
     if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
         _sweep()
     opened = judging.open_run(run_dir, checker or ())
+    opened.signatures_most = judging.signatures_most(signatures)
     names = judging.checker_names(opened, checker or ())
     verdicts = judging.judge(opened, names, consistency)
     if not checker:
         judging.keep(opened, verdicts, say)
     if evidence_out is not None:
+        from harness import evidence
+
         evidence.keep(opened, evidence_out)
     if elle_cli is not None:
         from harness import elle_cli as elle

@@ -19,6 +19,7 @@ PARTS = {
     "cores": "harness.bench.cores",
     "linear": "harness.bench.checkers_linear",
     "elle": "harness.bench.checkers_elle",
+    "trace": "harness.bench.checkers_trace",
 }
 
 

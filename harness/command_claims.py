@@ -91,7 +91,7 @@ def _run(
                 show(sample)
 
             stopped = work.carry_out(wanted, count, keep, seconds) if wanted else ""
-        samples = list(kept.samples.values())
+        samples = sorted(kept.samples.values(), key=lambda sample: (sample.index, sample.experiment))
         made = documents.effort(ids, samples) | {"stopped": stopped, "store": str(kept.directory), "workers": count}
     made["machine"] = {"cores": os.cpu_count(), "load_average": [round(x, 2) for x in os.getloadavg()]}
     return samples, made

@@ -61,13 +61,14 @@ class Share(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Spread(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A figure of the claim: the values of a measure over all runs, or, `by_group`, over those of each group. `only`:
-    of groups whose name ends so; `past`: of the runs beyond the bound."""
+    of groups whose name ends so; `experiment`: of this one; `past`: of the runs beyond the bound."""
 
     name: str
     measure: str
     unit: str = ""
     by_group: bool = False
     only: str = ""
+    experiment: str = ""
     past: bool = False
 
 
@@ -85,9 +86,11 @@ class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", kw_only=True):
-    """`within`: experiments that count. `backends`: those whose runs decide (empty: all)."""
+    """`within`: experiments that count; `own`: and nothing else, no run directory. `backends`: those whose runs decide
+    (empty: all)."""
 
     within: tuple[str, ...] = ()
+    own: bool = False
     backends: tuple[str, ...] = ()
     least: int = 1
     shares: tuple[Share, ...] = ()

@@ -42,7 +42,7 @@ def within(rule: Bound | Interval | Uniform, samples: Iterable[Sample]) -> list[
     return [
         s
         for s in samples
-        if s.regime == "within" and not s.meant and (s.experiment in rule.within or s.experiment.startswith(OF_RUNS))
+        if s.regime == "within" and not s.meant and (s.experiment in rule.within or _directory(rule, s))
     ]
 
 
@@ -52,8 +52,13 @@ def past(rule: Bound, samples: Iterable[Sample]) -> list[Sample]:
         s
         for s in samples
         if s.regime == "beyond"
-        and (s.experiment in rule.beyond or (s.experiment.startswith(OF_RUNS) and set(s.meant) & set(rule.broken)))
+        and (s.experiment in rule.beyond or (_directory(rule, s) and set(s.meant) & set(rule.broken)))
     ]
+
+
+def _directory(rule: Bound | Interval | Uniform, sample: Sample) -> bool:
+    """Was the sample made of a run directory, and may such count?"""
+    return not rule.own and sample.experiment.startswith(OF_RUNS)
 
 
 def touched(claim: Claim, samples: Iterable[Sample]) -> bool:
@@ -69,7 +74,8 @@ def touched(claim: Claim, samples: Iterable[Sample]) -> bool:
 
 # ---------------------------------------------------------------- bound
 def _bound(claim: Claim, rule: Bound, samples: Sequence[Sample]) -> Ruling:
-    inside, outside = within(rule, samples), past(rule, samples)
+    inside = [s for s in within(rule, samples) if set(rule.properties) & set(s.statuses)]
+    outside = past(rule, samples)
     violating = [s for s in inside if any(s.statuses.get(p) == FAIL for p in rule.properties)]
     judged = [s for s in inside if s.bit and _passes(s, rule.properties)]
     counted = [*violating, *(s for s in judged if s not in violating)]
@@ -134,10 +140,9 @@ def _lacking(
     nothing = [measure for measure in rule.positive if not figures.total(inside, measure)]
     lacking += [f"in no run was there anything to test ({measure} is 0)" for measure in nothing]
     if len(broken) < rule.broken_least:
-        lacking.append(
-            f"past the bound {len(broken)} of {len(outside)} runs broke where {rule.broken_least} must: a system that"
-            " the lab cannot break shows nothing by holding"
-        )
+        short = f"past the bound {len(broken)} of {len(outside)} runs broke where {rule.broken_least} must"
+        tame = ": a system that the lab cannot break shows nothing by holding" if len(broken) < len(outside) else ""
+        lacking.append(short + tame)
     return lacking
 
 
@@ -161,10 +166,12 @@ def _interval(claim: Claim, rule: Interval, samples: Sequence[Sample]) -> Ruling
         why = f"{seen}; {rule.least} runs are needed"
         return _ruling(claim, Finding.INCONCLUSIVE, why, evidence, common)
     if floor <= low and high <= roof:
-        return _ruling(claim, Finding.HOLDS, f"{seen}, within {band}", evidence, common)
+        return _ruling(claim, Finding.HOLDS, f"{seen}; allowed: {band}", evidence, common)
     if high < floor or low > roof:
-        return _ruling(claim, Finding.REFUTED, f"{seen}, not {band}", evidence, common)
-    return _ruling(claim, Finding.INCONCLUSIVE, f"{seen}: its interval is partly outside {band}", evidence, common)
+        return _ruling(claim, Finding.REFUTED, f"{seen}; allowed: {band}", evidence, common)
+    return _ruling(
+        claim, Finding.INCONCLUSIVE, f"{seen}: its interval lies partly outside; allowed: {band}", evidence, common
+    )
 
 
 # ---------------------------------------------------------------- uniform

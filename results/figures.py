@@ -76,7 +76,9 @@ def _spread(spread: Spread, samples: Sequence[Sample]) -> Iterator[Figure]:
     """Mean with its interval over runs, and the largest value; or the same for each group."""
     grouped: dict[str, list[list[float]]] = {}
     for sample in samples:
-        value = sample.measures.get(spread.measure) if sample.group.endswith(spread.only) else None
+        if not sample.group.endswith(spread.only) or spread.experiment not in ("", sample.experiment):
+            continue
+        value = sample.measures.get(spread.measure)
         parts = value if isinstance(value, dict) else {sample.group if spread.by_group else "": value}
         for group, part in parts.items():
             numbers = list(_numbers(part))

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -115,23 +116,29 @@ def load(run_dir: str | Path) -> Loaded:
     return Loaded(Path(run_dir))
 
 
-def write_csv(run: Loaded, directory: Path) -> list[Path]:
-    """Write every table but the trace as CSV; lists and objects in a cell are JSON. Returns the files written.
+def write_tables(run: Loaded, directory: Path, kind: Literal["csv", "parquet"]) -> list[Path]:
+    """Write every table but the trace; lists and objects in a cell are JSON. Returns the files written.
 
     Raises HistoryError for a damaged run, OSError where nothing can be written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     written = []
     for name, table in TABLES.items():
-        path = directory / f"{name}.csv"
-        plain(table(run)).to_csv(path, index=False, lineterminator="\n")
+        path = directory / f"{name}.{kind}"
+        cells = plain(table(run))
+        if kind == "csv":
+            cells.to_csv(path, index=False, lineterminator="\n")
+        else:
+            cells.to_parquet(path, index=False)
         written.append(path)
     return written
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with JSON text where a cell is no plain value."""
+    """The table with JSON text where a cell is no plain value, and text where a column mixes numbers and words."""
     nested = [
         name for name in table.columns if table[name].map(lambda cell: isinstance(cell, list | dict | tuple)).any()
     ]
-    return table.assign(**{name: table[name].map(lambda cell: json.dumps(cell, sort_keys=True)) for name in nested})
+    table = table.assign(**{name: table[name].map(lambda cell: json.dumps(cell, sort_keys=True)) for name in nested})
+    mixed = [name for name in table.columns if table[name].map(type).nunique() > 1 and table[name].dtype == object]
+    return table.assign(**{name: table[name].map(str) for name in mixed})

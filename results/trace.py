@@ -69,7 +69,7 @@ def read_trace(path: Path) -> Iterator[TraceEvent]:
         except UNDECODABLE as error:
             raise HistoryError(f"{path}:{number}: not a trace record: {error}") from error
         for key, kind in _REQUIRED.items():
-            if not isinstance(event.get(key), kind):
+            if type(event.get(key)) is not kind:
                 raise HistoryError(
                     f"{path}:{number}: trace record whose {key!r} is not there, or is no {kind.__name__}"
                 )

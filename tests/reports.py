@@ -107,3 +107,21 @@ def store_of(root: Path) -> Path:
     run_of(root / "other" / "20260104T030405Z-3", "20260104T030405Z", as_expected=None, backend="sim", layer="sim")
     run_of(root / "evil" / "20260105T030405Z-4", "20260105T030405Z", EVIL, as_expected=False)
     return root
+
+
+def campaign(**fields: Any) -> dict[str, Any]:
+    """The document of a search that found something; any field can be overridden."""
+    failure = {
+        "property": "fork", "anomaly": "fork", "causes": ["partition", "double-voter"], "seed": 7, "summary": EVIL,
+        "surprise": True, "regime": "within", "run": "runs/x/1", "scenario": "", "reproduced": True, "count": 3,
+    }  # fmt: skip
+    return {
+        "runs": 200, "failures": [failure], "runs_per_s": 4.5, "seconds": 44.0, "generator": "swarm",
+        "regime": "within",
+        "resumed": 0, "interrupted": False, "clean": 190, "upper_bound": None,
+        "unknown": {"did not bite": 4, "nothing to examine": 1, "other": 0},
+        "unknown_reasons": {f"dedup: {EVIL}": 1}, "errors": [{"seed": 9, "error": EVIL}],
+        "properties": {"fork": {"pass": 197, "fail": 3}},
+        "coverage": {"cells": 12, "states": 40, "views": 9000, "goals": {"state certified": 150, "batch void": 0}},
+        "state": "runs/search/x/state.jsonl", **fields,
+    }  # fmt: skip

@@ -3,8 +3,8 @@
 In a view that the coalition leads, and whose successor it leads too, the block is shown to no more honest nodes than a
 quorum needs, the coalition's votes stay inside, and the certificate X that they complete is kept. It says time-out to
 the second half at once: with f+1 members that draws theirs, and a timeout certificate without X. With both in hand
-it strikes; how, is the attack (`strike`). In the next view its own core is not heard. Certificates that a core cannot
-know of, nobody must miss: an attack that never held both has not bitten.
+it strikes; how, is the attack (`strike`). In the next view its own core is not heard. Before the first strike nothing
+counts in the receipt: an attack that never held both has not bitten.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from nodes.messages import (
     TimeoutCertificate,
     block_hash,
 )
-
-CONSENSUS_STEPS = ("vote", "commit", "timeout")
 
 
 class Hiding(Rushing):
@@ -68,14 +66,17 @@ class Hiding(Rushing):
             self.receipt.matched += 1
             yield to, message
         elif hidden(node, view) or step == "proposal" or view - 1 in self._struck:
-            self.receipt.dropped += 1
+            self.receipt.dropped += bool(self._struck)
         else:
             yield to, message
 
     def act(self, node: CorruptedNode) -> Iterable[tuple[NodeId, Message]]:
         asked, self._asked = self._asked, []
         yield from ((to, BlockResponse((block,))) for to, block in asked)
+        counted = self.receipt.injected
         yield from super().act(node)
+        if not self._struck:
+            self.receipt.injected = counted
 
     # ------------------------------------------------------------ the two certificates
     def _consider(self, node: CorruptedNode, view: int) -> None:

@@ -38,17 +38,20 @@ def with_scenarios(found: Sequence[Ruling], directory: Path) -> list[Ruling]:
 
 
 def _with_scenarios(ruling: Ruling, directory: Path) -> Ruling:
-    evidence = tuple(_reproducible(witness, directory) for witness in ruling.evidence)
+    evidence = tuple(_reproducible(witness, directory, ruling) for witness in ruling.evidence)
     first = next((w.reproduce for w in evidence if w.reproduce), ruling.reproduce)
     return msgspec.structs.replace(ruling, evidence=evidence, reproduce=first)
 
 
-def _reproducible(witness: Witness, directory: Path) -> Witness:
-    """A run directory is replayed; an experiment's run gets its scenario as a file."""
+def _reproducible(witness: Witness, directory: Path, ruling: Ruling) -> Witness:
+    """A run directory is judged again; an experiment's run gets its scenario as a file. Bytes are counted by the
+    claim's own command only."""
     if witness.run:
         return msgspec.structs.replace(witness, reproduce=f"moonquake check {witness.run}")
     if witness.experiment not in EXPERIMENTS:
         return witness
+    if EXPERIMENTS[witness.experiment].meter is not None:
+        return msgspec.structs.replace(witness, reproduce=f"moonquake claims {ruling.id}")
     made = EXPERIMENTS[witness.experiment].make(witness.index)
     path = directory / "scenarios" / f"{witness.experiment}-{witness.index}.toml"
     try:

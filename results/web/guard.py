@@ -81,11 +81,11 @@ class Guard:
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 return self._refused(401, "The token is wrong.")
             rest = [(k, v) for k, v in request.query_params.multi_items() if k != "token"]
-            path = "/" + request.url.path.lstrip("/")  # "//host" would lead elsewhere
+            path = "/" + str(request.scope["path"]).lstrip("/")  # "//host" would lead elsewhere
             answer = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
             answer.set_cookie(COOKIE, self._session, httponly=True, samesite="strict", max_age=12 * 3600)
             return answer
-        if self._knows(request) or request.url.path.startswith(OPEN):
+        if self._knows(request) or str(request.scope["path"]).startswith(OPEN):  # request.url has the Host header in it
             return None
         return self._refused(401, "This store is shown to those who have its token.")
 

@@ -6,6 +6,7 @@ they are, lists by their length. Files that are none are passed over, and so is 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,6 @@ def read(root: Path) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (str(row["night"]), row["name"]))
 
 
-def page_of(root: Path, name: str) -> Path | None:
-    """The page that a night left, or None; never a file outside the store."""
-    if not name or name.startswith(".") or set("/\\\0") & set(name):
-        return None
-    path = root / FOLDER / name / PAGE
-    inside = not any(place.is_symlink() for place in (path, path.parent, path.parent.parent))
-    return path if inside and path.is_file() else None
-
-
 def _row(name: str, night: dict[str, Any]) -> dict[str, Any]:
     started, code = night.get("started"), night.get("exit")
     row: dict[str, Any] = {
@@ -69,15 +61,15 @@ def columns(nights: list[dict[str, Any]]) -> list[str]:
     return [field for field in FIELDS if any(field in night for night in nights)]
 
 
-def rows(nights: list[dict[str, Any]], root: Path) -> list[dict[str, Any]]:
-    """What the table shows of each night, the newest first; `link` "" where it left no page."""
+def rows(nights: list[dict[str, Any]], pages: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What the table shows of each night, the newest first. `pages`: (folder, file) of those that are there."""
     return [
         {
             "name": night["name"],
             "when": when(night["night"]),
             "outcome": OUTCOMES.get(night["outcome"], ("plain", "not said")),
             "backend": night["backend"],
-            "page": page_of(root, night["name"]) is not None,
+            "page": (f"{FOLDER}/{night['name']}", PAGE) in pages,
             "cells": [
                 (name.replace("_", " "), f"{night[name]:,}" if name in night else "") for name in columns(nights)
             ],

@@ -10,9 +10,11 @@ import pytest
 from playwright.sync_api import expect
 
 from results.report import write_report
+from results.report.campaign import write_campaign
 from results.report.theme import COLOURS
 from results.store import Run
 from tests.browser.conftest import QUIET_MS, WIDTHS, Open, Server, until
+from tests.reports import campaign
 from tests.runs import small_info
 
 pytestmark = pytest.mark.browser
@@ -46,6 +48,16 @@ def test_a_report_from_disk(opened: Open, report: Path, pictures: Path, width: i
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     until(page, f"{LATENCY} === '{first}'")  # paper is white
     assert page.evaluate("document.getElementById('timeline')._fullLayout.width") == 680
+
+
+def test_a_campaign_from_disk(opened: Open, tmp_path: Path, pictures: Path) -> None:
+    url = write_campaign(tmp_path, campaign()).as_uri()
+    for width, scheme in ((1280, "dark"), (400, "light")):
+        watched = opened(url, width, scheme)
+        page = watched.go(url)
+        assert page.locator(".chart .main-svg").count() >= 2
+        assert page.evaluate("window.hacked") is None and watched.fits()
+        page.screenshot(path=pictures / f"campaign-{width}-{scheme}.png", full_page=True)
 
 
 def test_zooming_moves_heights_views_and_lanes_together(opened: Open, report: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_system_that_could_not_be_broken_shows_nothing(claim: Claim) -> None:
     for past in ([], tame, idle):
         ruling = decide(claim, [*enough(rule)[:RESERVE], *past])
         assert ruling.finding is Finding.INCONCLUSIVE
-        assert "cannot break" in ruling.why
+        assert "0 of" in ruling.why and ("cannot break" in ruling.why) == bool(past)
 
 
 @pytest.mark.parametrize("claim", [c for c in BOUNDS if of(c).kept], ids=lambda c: c.id)
@@ -236,7 +236,7 @@ def test_a_register_that_contradicts_itself_is_refused() -> None:
 def test_only_touched_claims_have_evidence_in_run_directories() -> None:
     run = Sample("run/fault-free", 1, "within", bit=True, statuses={"fork": "PASS", "receipts": "PASS"}, run="runs/x")
     named = {claim.id for claim in register().values() if touched(claim, [run])}
-    assert named == {"no-fork", "quorum-maths-50"}
+    assert named == {"no-fork"}, "quorum-maths-50 is about 151 and 101 nodes, whatever else was run"
     ruling = decide(FIRST["no-fork"], [run])
     assert (ruling.finding, ruling.n) == (Finding.INCONCLUSIVE, 1)
     past = Sample("run/past", 1, "beyond", bit=True, statuses={"liveness": "FAIL"}, meant=("liveness",))

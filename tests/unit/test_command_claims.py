@@ -11,7 +11,11 @@ import pytest
 
 from harness import cli
 from harness.claims import documents
+from harness.claims.experiment import sample_of
+from harness.claims.experiments import EXPERIMENTS
 from harness.outcome import Exit
+from harness.scenario import load
+from harness.trial import trial
 from results.claim import Finding, Sample, register
 from results.report import claims as pages
 from results.verdict import Anomaly, Status, Verdict
@@ -60,11 +64,18 @@ def test_a_claim_is_decided_by_runs_and_a_second_call_makes_none(
     assert (code, claim["finding"], claim["n"]) == (Exit.AS_EXPECTED, "HOLDS", 3)
     assert claim["estimate"] == pytest.approx(1.01) and claim["backends"] == ["sim"]
     assert calls == [("payload", 0), ("payload", 1), ("payload", 2)]
-    (witness,) = claim["evidence"]
-    file = re.fullmatch(r"moonquake run (\S+\.toml) --backend sim --seed (\d+)", witness["reproduce"])
-    assert file and Path(file[1]).is_file() and claim["reproduce"] == witness["reproduce"]
+    assert claim["reproduce"] == "moonquake claims small-blocks", "no other command counts bytes"
     code, document = run(capsys, *words, "--resume")
     assert (code, len(calls), document["made"]["runs"]) == (Exit.AS_EXPECTED, 3, 3)
+
+
+def test_the_command_of_a_deciding_run_makes_that_very_run(tmp_path: Path) -> None:
+    decided = sample_of(EXPERIMENTS["tribe-past"], 0)
+    (ruling,) = documents.with_scenarios(documents.rulings(["no-fork"], [decided]), tmp_path)
+    (witness,) = ruling.evidence
+    words = re.fullmatch(r"moonquake run (\S+\.toml) --backend sim --seed (\d+)", witness.reproduce)
+    assert words and ruling.reproduce == witness.reproduce
+    assert trial(load(Path(words[1])), int(words[2])).digest == witness.digest == decided.digest
 
 
 def test_what_the_budget_cut_off_is_inconclusive(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

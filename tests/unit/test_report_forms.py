@@ -32,7 +32,7 @@ from results.report.sequence import draw
 from results.report.theme import COLOURS, Figure, asset, blank, page, plain_text
 from results.store import Run
 from results.verdict import Status
-from tests.reports import EVIL, run_of
+from tests.reports import EVIL, campaign, run_of
 from tests.runs import event, small_info, write_run
 
 
@@ -142,17 +142,18 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     yield call
 
 
-def test_export_csv(command: Any, evil: Run, tmp_path: Path) -> None:
-    code, out, _ = command("export", str(evil.directory), "--csv", "--out", str(tmp_path / "tables"), "--json")
-    written = [Path(name) for name in json.loads(out)["csv"]]
+@pytest.mark.parametrize(("kind", "read"), [("csv", pd.read_csv), ("parquet", pd.read_parquet)])
+def test_export_of_tables(command: Any, evil: Run, tmp_path: Path, kind: str, read: Any) -> None:
+    code, out, _ = command("export", str(evil.directory), f"--{kind}", "--out", str(tmp_path / "tables"), "--json")
+    written = [Path(name) for name in json.loads(out)[kind]]
     assert code == 0 and [path.stem for path in written] == list(TABLES)
     for path in written:
-        table = pd.read_csv(path)
+        table = read(path)
         assert len(table) == len(TABLES[path.stem](results.load(evil.directory))), path
-    faults = pd.read_csv(tmp_path / "tables" / "faults.csv")
+    faults = read(tmp_path / "tables" / f"faults.{kind}")
     assert json.loads(faults["targets"][0])[0] == "n0>n1"
-    assert command("export", str(evil.directory), "--csv", "--edn")[0] == 3
-    assert command("export", str(tmp_path / "nothing"), "--csv")[0] == 3
+    assert command("export", str(evil.directory), f"--{kind}", "--edn")[0] == 3
+    assert command("export", str(tmp_path / "nothing"), f"--{kind}")[0] == 3
 
 
 def test_report_formats(command: Any, run: Run) -> None:
@@ -289,25 +290,8 @@ def test_charts_take_no_markup_from_a_run(evil: Run) -> None:
 
 
 # ---------------------------------------------------------------- campaigns
-def document(**fields: Any) -> dict[str, Any]:
-    failure = {
-        "property": "fork", "anomaly": "fork", "causes": ["partition", "double-voter"], "seed": 7, "summary": EVIL,
-        "surprise": True, "regime": "within", "run": "runs/x/1", "scenario": "", "reproduced": True, "count": 3,
-    }  # fmt: skip
-    return {
-        "runs": 200, "failures": [failure], "runs_per_s": 4.5, "seconds": 44.0, "generator": "swarm",
-        "regime": "within",
-        "resumed": 0, "interrupted": False, "clean": 190, "upper_bound": None,
-        "unknown": {"did not bite": 4, "nothing to examine": 1, "other": 0},
-        "unknown_reasons": {f"dedup: {EVIL}": 1}, "errors": [{"seed": 9, "error": EVIL}],
-        "properties": {"fork": {"pass": 197, "fail": 3}},
-        "coverage": {"cells": 12, "states": 40, "views": 9000, "goals": {"state certified": 150, "batch void": 0}},
-        "state": "runs/search/x/state.jsonl", **fields,
-    }  # fmt: skip
-
-
 def test_a_campaign_says_what_broke_and_what_was_never_reached(tmp_path: Path) -> None:
-    html = write_campaign(tmp_path, document()).read_text(encoding="utf-8")
+    html = write_campaign(tmp_path, campaign()).read_text(encoding="utf-8")
     assert EVIL not in html and "<img src=x" not in html
     for expected in ("A SURPRISE", "Never reached: batch void", "N = 200", "moonquake replay runs/x/1", "1 of 2 goals"):
         assert expected in html
@@ -321,7 +305,7 @@ def test_a_clean_campaign_with_frontier_and_mutants() -> None:
         "sizes": [{"n": 4, "claimed_bound": 1}],
     }  # fmt: skip
     mutants = [{"id": "MM1", "killed": True, "by": ["fork"], "breaks": "M1"}, {"id": "MM2", "killed": False, "by": []}]
-    found = document(failures=[], errors=[], unknown={"did not bite": 0, "nothing to examine": 0, "other": 0},
+    found = campaign(failures=[], errors=[], unknown={"did not bite": 0, "nothing to examine": 0, "other": 0},
                      upper_bound=3 / 190, unknown_reasons={})  # fmt: skip
     html = render_campaign(found, [frontier], {"mutants": mutants, "clean_runs": 20, "false_alarms": 0})
     for expected in ("AS EXPECTED", "Frontier: equivocate", "1 of 2 mutants killed", "SURVIVED", "below 0.016 (95 %"):
@@ -329,7 +313,7 @@ def test_a_clean_campaign_with_frontier_and_mutants() -> None:
 
 
 def test_report_of_a_campaign(command: Any, tmp_path: Path) -> None:
-    write_campaign(tmp_path, document()).unlink()
+    write_campaign(tmp_path, campaign()).unlink()
     code, out, _ = command("report", str(tmp_path), "--json")
     assert code == 0 and Path(json.loads(out)["report"]).is_file()
     (tmp_path / "campaign.json").write_text('{"runs": 1}')

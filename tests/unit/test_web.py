@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,6 +13,9 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
+from harness import command_serve
+from harness.backends.port import MachineError
+from harness.outcome import UsageError
 from results.report import write_report
 from results.store import Run
 from results.web import live
@@ -252,6 +256,8 @@ def test_with_a_token_every_page_asks_for_it(root: Path) -> None:
             answer = ask(app, path, **headers)
             assert answer.status == 401 and b"small" not in answer.body, (path, headers)
     assert ask(app, "/?token=wrong").status == 401
+    for host in ("localhost/assets/", "localhost/assets/?", "x@localhost/assets/#"):  # no part of the address
+        assert ask(app, GOOD, host=host).status == 401
     assert ask(app, "/assets/style.css").status == 200
     assert ask(app, "/", host="lab.example:80", authorization=f"Bearer {TOKEN}").status == 200
 
@@ -266,6 +272,22 @@ def test_the_token_becomes_a_cookie_that_no_script_reads(root: Path) -> None:
     assert ask(app, f"//evil.example/?token={TOKEN}").headers["location"] == "/evil.example/"
 
 
+def test_a_token_is_made_where_others_can_listen() -> None:
+    assert command_serve._token("127.0.0.1", "") == command_serve._token("::1", "") == ""
+    made = {command_serve._token(host, "") for host in ("0.0.0.0", "192.0.2.1", "lab.example")}
+    assert len(made) == 3 and all(len(token) >= 32 for token in made)
+    assert command_serve._token("127.0.0.1", TOKEN) == TOKEN
+    with pytest.raises(UsageError, match="needs 16"):
+        command_serve._token("127.0.0.1", "short")
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(MachineError, match=f"port {port}: .*--port"):
+            command_serve._listen("127.0.0.1", port)
+
+
 # ---------------------------------------------------------------- live runs and nights
 def test_states_of_a_run_without_an_end(tmp_path: Path) -> None:
     directory = tmp_path / "small" / "now"
@@ -275,9 +297,15 @@ def test_states_of_a_run_without_an_end(tmp_path: Path) -> None:
     states = {age: Store(tmp_path, lambda age=age: touched + age).entries()[0].state for age in (1.0, 3600.0)}  # type: ignore[misc]
     assert states == {1.0: "running", 3600.0: "broken off"}
     app = make_app(tmp_path, lambda: touched)
+    assert msgspec.json.decode(ask(app, "/runs/small/now/live.json").body)["over"] is False
     assert ask(app, "/runs/small/now").headers["location"] == "/runs/small/now/live"
     late = make_app(tmp_path, lambda: touched + 3600)
     assert "no whole records" in ask(late, "/runs/small/now").text
+    assert msgspec.json.decode(ask(late, "/runs/small/now/live.json").body)["over"] is True
+    (directory / "run.json").write_bytes(msgspec.json.encode(small_info()))  # being judged, for as long as it takes
+    late = make_app(tmp_path, lambda: touched + 7200)
+    assert "has not been judged yet" in ask(late, "/runs/small/now").text
+    assert msgspec.json.decode(ask(late, "/runs/small/now/live.json").body)["over"] is False
 
 
 def test_a_snapshot_reads_the_ends_of_files_and_leaves_out_half_a_line(tmp_path: Path) -> None:
@@ -312,27 +340,41 @@ def test_a_snapshot_follows_no_link(tmp_path: Path) -> None:
 
 
 def test_the_trend_of_nights(tmp_path: Path) -> None:
+    root = tmp_path / "runs"
     for number, exit_code in enumerate((0, 1)):
-        night = tmp_path / "nights" / f"2026010{number + 1}T000000Z"
+        night = root / "nights" / f"2026010{number + 1}T000000Z"
         night.mkdir(parents=True)
         document = {"exit": exit_code, "runs": 1000 + number, "failures": [EVIL] * number, "flakes": 0, "backend": EVIL}
         (night / "summary.json").write_bytes(msgspec.json.encode(document))
     (night / "night.html").write_text("the night's own page")
-    (tmp_path / "nights" / "broken").mkdir()
-    (tmp_path / "nights" / "broken" / "summary.json").write_text("{")
+    (root / "nights" / "broken").mkdir()
+    (root / "nights" / "broken" / "summary.json").write_text("{")
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "night.html").write_text("SECRET")
-    (tmp_path / "nights" / "linked").symlink_to(tmp_path / "secret")
-    app = make_app(tmp_path, lambda: 0.0)
+    (root / "nights" / "linked").symlink_to(tmp_path / "secret")
+    app = make_app(root, lambda: 0.0)
     page = ask(app, "/nights").text
     for expected in ("N = 2 nights", "1,001", "FAILURES", "2026-01-01 00:00:00 UTC"):
         assert expected in page
     assert EVIL not in page and page.count("night.html") == 1
-    answer = ask(app, "/nights/20260102T000000Z/night.html")
+    answer = ask(app, "/pages/nights/20260102T000000Z/night.html")
     assert answer.text == "the night's own page" and "sandbox" in answer.headers["content-security-policy"]
     for name in ("20260101T000000Z", "linked", "..", "%2e%2e%2fsecret", "broken"):
-        assert ask(app, f"/nights/{name}/night.html").status == 404
-    assert "No night has been recorded" in ask(make_app(tmp_path / "nights", lambda: 0.0), "/nights").text
+        assert ask(app, f"/pages/nights/{name}/night.html").status == 404
+    for target in (
+        "nights/20260102T000000Z/summary.json",
+        "%2e%2e/secret/night.html",
+        "x/" + "y" * 999 + "/night.html",
+    ):
+        assert ask(app, f"/pages/{target}").status == 404
+    deep = root / "frontier" / "equivocate" / "20260102T000000Z"
+    deep.mkdir(parents=True)
+    (deep / "frontier.html").write_text("a frontier")
+    assert ask(app, "/pages/frontier/equivocate/20260102T000000Z/frontier.html").text == "a frontier"
+    (deep / "frontier.html").unlink()
+    listed = re.findall(r'href="(/pages/[^"]+)"', ask(app, "/pages").text)
+    assert listed == ["/pages/nights/20260102T000000Z/night.html"]
+    assert "No night has been recorded" in ask(make_app(root / "nights", lambda: 0.0), "/nights").text
 
 
 def test_locating_a_run(root: Path) -> None:

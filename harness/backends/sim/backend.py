@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 from harness.backends.port import ClusterSpec
@@ -58,5 +59,17 @@ class SimBackend:
         cluster = SimCluster(spec, loop.kernel)
         if self._tape is not None:
             self._tape.attach(cluster)
-        cluster.bring_up()
-        yield cluster
+        with rare_collections():
+            cluster.bring_up()
+            yield cluster
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for garbage in cycles rarely: a simulated cluster makes hardly any, and each search walks all its nodes."""
+    was = gc.get_threshold()
+    gc.set_threshold(max(was[0], 200_000), 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*was)

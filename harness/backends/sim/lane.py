@@ -13,7 +13,7 @@ from nodes.committee import Committee
 from nodes.crypto import Domain, bitmap_of_flags
 from nodes.messages import BlockCertificate, CommitCertificate, CommitVote, Message, NodeId, StateCertificate, Vote
 
-Pick: TypeAlias = Callable[[bytearray], tuple[int, ...]]  # of one flag a node: those of a group's members, in order
+Pick: TypeAlias = Callable[[bytearray], bytes]  # of one flag a node: those of a group's members, in order
 NEVER = 2**62
 
 
@@ -27,7 +27,8 @@ class Voters(msgspec.Struct, frozen=True):
 
 
 class Lane:
-    """One statement's votes. `arrivals[c]` are (time, voter) in class c, sorted; a voter has its own at `own`."""
+    """One statement's votes. `arrivals[c]` are (time, voter) in class c, sorted, and `order[c]` the voters alone; a
+    voter has its own at `own`."""
 
     def __init__(self, born: int, voters: Voters, threshold: int, classes: int) -> None:
         self.born = born
@@ -37,9 +38,10 @@ class Lane:
         self.signatures: list[bytes] = [b""] * len(voters.members)  # by place
         self.own: dict[int, int] = {}  # voter -> when it voted
         self.audience: set[int] = set()
-        self.invited: set[int] = set()  # audiences that were added, by id
+        self.invited: dict[int, int] = {}  # groups in the audience -> the first sender while it is missing, or -1
         self.placed: dict[tuple[int, int], int] = {}  # (voter, class) that `arrivals` has had -> its place in order
         self.arrivals: list[list[tuple[int, int]]] = [[] for _ in range(classes)]
+        self.order: list[list[int]] = [[] for _ in range(classes)]
         self.due = [NEVER] * classes  # when the class is looked at next
         self.extra = [0] * classes  # most single votes that a receiver of the class has
         self.single: dict[int, dict[int, int]] = {}  # receiver -> voter -> when, for votes that came as messages
@@ -55,16 +57,26 @@ class Lane:
             self.signatures[self.voters.place[voter]] = message.signature
         return True
 
+    def insert(self, place: int, time: int, voter: int) -> None:
+        """A vote will reach the class."""
+        at = bisect_left(self.arrivals[place], (time, voter))
+        self.arrivals[place].insert(at, (time, voter))
+        self.order[place].insert(at, voter)
+
+    def cut(self, place: int, count: int) -> None:
+        """Keep the first arrivals of a class only."""
+        del self.arrivals[place][count:], self.order[place][count:]
+
     def before(self, place: int, receiver: int, time: int, since: int) -> list[int]:
         """Voters whose votes the receiver had before `time`, in order of arrival; single ones and its own whenever."""
         others = self.single.get(receiver)
         arrivals = self.arrivals[place] if receiver in self.audience else []
-        early = arrivals[: bisect_left(arrivals, (time, -1))]
+        first = bisect_left(arrivals, (time, -1))
         if others or since:
             others = others or {}
-            held = [v for t, v in early if since <= t and v != receiver and v not in others]
+            held = [v for t, v in arrivals[:first] if since <= t and v != receiver and v not in others]
         else:
-            held = [v for _, v in early]
+            held = self.order[place][:first]
             if (receiver, place) in self.placed and receiver in held:
                 held.remove(receiver)
         own = [receiver] if self.own.get(receiver, -1) >= since else []
@@ -78,7 +90,8 @@ class Lane:
         arrivals = self.arrivals[place]
         first = bisect_left(arrivals, (time, -1))
         last = bisect_left(arrivals, (time + 1, -1), first)
-        return [v for _, v in arrivals[first:last] if v != receiver and v not in others]
+        here = self.order[place][first:last]
+        return [v for v in here if v != receiver and v not in others] if others or receiver in here else here
 
     def certificate(self, domain: Domain, voters: Sequence[int], nodes: int) -> Message:
         """What these votes prove: one object for all receivers with the same signers. `nodes`: how many there are."""
@@ -88,7 +101,7 @@ class Lane:
         flags = bytearray(nodes)
         for voter in voters:
             flags[voter] = 1
-        signed = bytes(self.voters.pick(flags))
+        signed = self.voters.pick(flags)
         bitmap = bitmap_of_flags(signed)
         held = self._certificates.get(bitmap)
         if held is None:
@@ -113,8 +126,11 @@ def voters_of(committee: Committee, index: dict[NodeId, int]) -> tuple[Voters, l
         indices = [index[member] for member in members]
         place = {at: i for i, at in enumerate(indices)}
 
-        def pick(flags: bytearray) -> tuple[int, ...]:
-            return tuple(map(flags.__getitem__, indices))
+        first, end = indices[0], indices[-1] + 1
+        contiguous = indices == list(range(first, end))
+
+        def pick(flags: bytearray) -> bytes:
+            return bytes(flags[first:end]) if contiguous else bytes(map(flags.__getitem__, indices))
 
         return Voters(members, place, pick, threshold)
 

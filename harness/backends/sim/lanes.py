@@ -17,7 +17,7 @@ runs. It cannot find bugs in vote handling, and is never used for that.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Container, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -73,10 +73,11 @@ class Floor(Protocol):
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """Receivers of a multicast, and the classes that they are in."""
+    """Receivers of a multicast, the classes that they are in, and a number for their group, sender included."""
 
     receivers: Sequence[int]
     places: tuple[int, ...]
+    group: int
 
 
 class Lanes:
@@ -103,6 +104,7 @@ class Lanes:
         self._place: list[int] = []
         self._tribe, self._clans = voters_of(committee, floor.index)
         self._audiences: dict[int, Audience] = {}  # by id of the list of receivers
+        self._groups: dict[frozenset[int], int] = {}
         self._opened = 0
         self._since: dict[int, int] = {}  # receiver -> votes from before that time died with its process
         self._era = 0  # how often the classes were worked out
@@ -132,7 +134,7 @@ class Lanes:
             for sender in range(len(floor.names))
         ]
         for lane in self._lanes.values():
-            lane.arrivals = [[] for _ in self._classes]
+            lane.arrivals, lane.order = [[] for _ in self._classes], [[] for _ in self._classes]
             lane.due = [NEVER] * len(self._classes)
             lane.extra = [max((len(lane.single.get(m, ())) for m in c), default=0) for c in self._classes]
 
@@ -141,10 +143,14 @@ class Lanes:
         """A vote multicast over links with constant delays and no obstacle."""
         now = self._kernel.now
         lane = self._lane(message)
-        audience = self._audience(targets)
-        if id(audience) not in lane.invited:
-            lane.invited.add(id(audience))
+        audience = self._audience(sender, targets)
+        missing = lane.invited.get(audience.group)
+        if missing is None:
+            lane.invited[audience.group] = sender
             lane.audience.update(targets)
+        elif missing >= 0 and missing != sender:
+            lane.invited[audience.group] = -1
+            lane.audience.add(missing)
         if lane.note(sender, message):
             lane.own[sender] = now
         if type(message) is BlockCertificate:
@@ -152,16 +158,17 @@ class Lanes:
         for place in audience.places:
             if (sender, place) not in lane.placed and self._delays[sender][place] >= 0:
                 lane.placed[sender, place] = self._kernel.scheduler.reserve()
-                insort(lane.arrivals[place], (now + self._delays[sender][place], sender))
+                lane.insert(place, now + self._delays[sender][place], sender)
                 self._plan(lane, place)
         self._look(lane, sender)
 
-    def _audience(self, targets: Sequence[int]) -> Audience:
+    def _audience(self, sender: int, targets: Sequence[int]) -> Audience:
         """What is known of these receivers, worked out once for each list of them."""
         known = self._audiences.get(id(targets))
         if known is None:  # it holds the list, so that its id stays its own
             places = tuple(sorted({self._place[target] for target in targets}))
-            known = self._audiences[id(targets)] = Audience(targets, places)
+            group = self._groups.setdefault(frozenset((sender, *targets)), len(self._groups))
+            known = self._audiences[id(targets)] = Audience(targets, places, group)
         return known
 
     def cast(self, sender: int, message: Any) -> None:
@@ -294,7 +301,7 @@ class Lanes:
 
     def _common(self, lane: Lane, place: int, first: int, arrived: Sequence[int]) -> list[int] | None:
         """The first voters of the class, if the receiver has them all by now: then its members share a certificate."""
-        held = [voter for _, voter in lane.arrivals[place][: lane.threshold]]
+        held = lane.order[place][: lane.threshold]
         if len(held) < lane.threshold or not set(arrived).issuperset(held[first:]):
             return None
         return held
@@ -310,7 +317,7 @@ class Lanes:
             for place, members in enumerate(self._classes):
                 held = lane.arrivals[place]
                 coming = [(time, voter) for time, voter in held if time > now]
-                lane.arrivals[place] = held[: len(held) - len(coming)]
+                lane.cut(place, len(held) - len(coming))
                 lane.due[place] = NEVER
                 for time, voter in coming:
                     for receiver in members:
