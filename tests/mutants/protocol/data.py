@@ -39,10 +39,10 @@ def rarely_synced(original: Function) -> Function:
     """Disk.synced: what the node takes for durable is on the disk only now and then."""
 
     def synced(self: Disk, count: int, took_ns: int = 0) -> None:
-        before = self._durable
-        original(self, count, took_ns)
-        if count - before < 40:
-            self._durable = before
+        last = vars(self).get("_really", 0)
+        if not last <= count < last + 40:
+            vars(self)["_really"] = count
+            original(self, count, took_ns)
 
     return synced
 
