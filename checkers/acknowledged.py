@@ -73,13 +73,13 @@ def _false_certificates(index: Index, replay: Replay) -> bool:
 
 
 def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], list[tuple[int, int]]]:
-    """(gateway, clan) -> (time, height) of each certificate that it recorded and that names the re-executed root; no
-    entry for a gateway that recorded none at all."""
+    """(gateway, clan) -> (time, height) of each certificate that it recorded and that names no other root than the
+    re-executed one; no entry for a gateway that recorded none at all."""
     found: dict[tuple[str, int], list[tuple[int, int]]] = {}
     for event in index.events("state_certificate"):
         mine, own = replay.outcomes.get((event["clan"], event["height"])), (event["node"], event["clan"])
         held = found.setdefault(own, [])
-        if mine is not None and mine.root == event["root"]:
+        if mine is None or mine.root == event["root"]:  # above the re-executed heights nothing speaks against it
             held.append((int(event["time"]), event["height"]))
     return found
 

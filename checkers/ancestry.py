@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, TypeVar
 
 from checkers.certified import COMMIT, certified
 from checkers.index import Index
@@ -13,6 +13,8 @@ from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
 DIRECT = ("two-chain", "commit-votes")
+_NONE = -1  # the place of the genesis among the directly committed blocks
+Block = TypeVar("Block", bound=Hashable)
 
 
 class Ancestry(Judge):
@@ -25,6 +27,7 @@ class Ancestry(Judge):
     """
 
     property: ClassVar[str] = "ancestry"
+    columnar: ClassVar[str] = "checkers.columnar.ancestry"
 
     def judge(self, index: Index) -> Verdict:
         parents, genesis = _parents(index)
@@ -36,15 +39,29 @@ class Ancestry(Judge):
             if event.get("rule") in DIRECT:
                 direct.setdefault(event["block"], event)
         placed = [block for block in blocks if block in parents]
-        anomalies = _abandoned(blocks, direct, parents, genesis)
+        committed = [(int(event["view"]), block) for block, event in direct.items()]
+        both = sorted((int(event["view"]), block) for block, event in {**blocks, **direct}.items())
+        anomalies = [
+            abandoned({**blocks, **direct}[block], direct[due])
+            for block, due in astray(both, committed, parents, genesis)
+        ]
         for block in placed:
-            anomalies += _parent(blocks[block], blocks, parents[block], genesis)
-        doubts = list(certified(index).doubts)
+            parent = parents[block]
+            anomalies += misplaced(blocks[block], parent, blocks.get(parent), parent in genesis)
         lost = len(blocks) - len(placed)
-        if lost:
-            doubts.append(f"no honest node recorded the parent of {lost} of {len(blocks)} certified blocks")
-        measures = {"certified": len(blocks), "committed_directly": len(direct), "without_parent": lost}
-        return conclude(self.property, len(placed), anomalies, measures, "no honest node saw a certificate", doubts)
+        return concluded(len(placed), anomalies, len(blocks), len(direct), lost, certified(index).doubts, {})
+
+
+def concluded(
+    examined: int, anomalies: list[Anomaly], certified: int, direct: int, lost: int, doubts: Sequence[str],
+    more: Mapping[str, object],
+) -> Verdict:  # fmt: skip
+    """The verdict; `lost` blocks have no parent on record, `more` are further measures."""
+    doubts = list(doubts)
+    if lost:
+        doubts.append(f"no honest node recorded the parent of {lost} of {certified} certified blocks")
+    measures = {"certified": certified, "committed_directly": direct, "without_parent": lost, **more}
+    return conclude("ancestry", examined, anomalies, measures, "no honest node saw a certificate", doubts)
 
 
 def _parents(index: Index) -> tuple[dict[str, str], set[str]]:
@@ -60,70 +77,74 @@ def _parents(index: Index) -> tuple[dict[str, str], set[str]]:
     return parents, genesis
 
 
-def _parent(event: TraceEvent, blocks: Mapping[str, TraceEvent], parent: str, genesis: set[str]) -> list[Anomaly]:
-    """Is the parent certified, in the view that this kind of certificate demands?"""
+def misplaced(event: TraceEvent, parent: str, below: TraceEvent | None, genesis: bool) -> list[Anomaly]:
+    """Is the parent (its certificate: `below`) certified, in the view that this kind of certificate demands?"""
     view, kind = event["view"], event["kind"]
-    if parent in genesis:
-        below = 0
-    elif parent in blocks:
-        below = blocks[parent]["view"]
+    if genesis:
+        lower = 0
+    elif below is not None:
+        lower = below["view"]
     else:
         summary = (
             f"{short(event['block'])} is certified in view {view} ({event['node']}), but no honest node saw a"
             f" certificate for its parent {short(parent)}"
         )
         return [Anomaly("uncertified-parent", summary, [record(event)])]
-    if below == view - 1 or (below < view and kind not in ("optimistic", "normal")):
+    if lower == view - 1 or (lower < view and kind not in ("optimistic", "normal")):
         return []
     due = f"view {view - 1}" if kind in ("optimistic", "normal") else f"a view before {view}"
     summary = (
         f"{short(event['block'])} has a {kind} certificate of view {view}; its parent {short(parent)} should be of"
-        f" {due} and is of view {below}"
+        f" {due} and is of view {lower}"
     )
-    witness = [record(event)] + ([record(blocks[parent])] if parent in blocks else [])
+    witness = [record(event)] + ([record(below)] if below is not None else [])
     return [Anomaly("parent-view", summary, witness)]
 
 
-def _abandoned(
-    blocks: Mapping[str, TraceEvent], direct: Mapping[str, TraceEvent], parents: Mapping[str, str], genesis: set[str]
-) -> list[Anomaly]:
-    """Going down from a certified block, the first directly committed one must be the last committed up to its view.
+def abandoned(event: TraceEvent, committed: TraceEvent) -> Anomaly:
+    """A certified block that does not build on what was committed before it."""
+    summary = (
+        f"{short(event['block'])} of view {event['view']} ({event['node']}) does not extend"
+        f" {short(committed['block'])}, which {committed['node']} had committed directly in view {committed['view']}"
+    )
+    return Anomaly("abandoned-commit", summary, [record(committed), record(event)])
 
-    That is enough for all earlier ones, because directly committed blocks are compared with each other likewise.
+
+def astray(
+    blocks: Iterable[tuple[int, Block]],
+    direct: Sequence[tuple[int, Block]],
+    parents: Mapping[Block, Block],
+    genesis: Collection[Block],
+) -> Iterator[tuple[Block, Block]]:
+    """Blocks that do not extend the one directly committed last before their view, each with that one.
+
+    `blocks` are (view, block) of all certified and directly committed ones, `direct` of the latter, both in order.
+    Going down from a block, the first directly committed one must be the last committed up to its view. That is enough
+    for all earlier ones, because directly committed blocks are compared with each other likewise.
     """
-    order = list(direct)  # by view
-    place = {block: number for number, block in enumerate(order)}
-    views = [int(direct[block]["view"]) for block in order]
-    nearest: dict[str, str | None] = dict.fromkeys(genesis, "")
-    anomalies = []
-    for event in sorted({**blocks, **direct}.values(), key=lambda e: (int(e["view"]), e["block"])):
-        block = event["block"]
+    place = {block: number for number, (_, block) in enumerate(direct)}
+    views = [view for view, _ in direct]
+    nearest: dict[Block, int | None] = dict.fromkeys(genesis, _NONE)
+    for view, block in blocks:
         below = parents.get(block) if block in place else block
-        last = (place[block] if block in place else bisect_right(views, int(event["view"]))) - 1
-        if last < 0 or below is None:
+        due = (place[block] if block in place else bisect_right(views, view)) - 1
+        if due < 0 or below is None:
             continue
-        found, due = _nearest(below, direct, parents, nearest), order[last]
-        if found not in (None, due):
-            committed = direct[due]
-            summary = (
-                f"{short(block)} of view {event['view']} ({event['node']}) does not extend {short(due)}, which"
-                f" {committed['node']} had committed directly in view {committed['view']}"
-            )
-            anomalies.append(Anomaly("abandoned-commit", summary, [record(committed), record(event)]))
-    return anomalies
+        if _nearest(below, place, parents, nearest) not in (None, due):
+            yield block, direct[due][1]
 
 
 def _nearest(
-    block: str, direct: Mapping[str, TraceEvent], parents: Mapping[str, str], nearest: dict[str, str | None]
-) -> str | None:
-    """The first directly committed block on the way down, `block` included; "" if none, None if the way is not known.
+    block: Block, place: Mapping[Block, int], parents: Mapping[Block, Block], nearest: dict[Block, int | None]
+) -> int | None:
+    """The place of the first directly committed block on the way down, `block` included; None if the way is not known.
 
     Remembered in `nearest` for every block on the way, so that all ways together take linear time.
     """
     way = []
     while block not in nearest:
-        nearest[block] = block if block in direct else None  # None for now: records that go in a circle end here
-        if block in direct or block not in parents:
+        nearest[block] = place.get(block)  # None for now: records that go in a circle end here
+        if block in place or block not in parents:
             break
         way.append(block)
         block = parents[block]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from checkers.arithmetic import tribe_quorum
-from checkers.evidence import EvidenceError, unhex
+from checkers.evidence import EvidenceError, Notary, unhex
 from checkers.index import Index, once
 from results.trace import TraceEvent
 
@@ -44,17 +45,22 @@ def certified(index: Index) -> Certified:
 
 
 def _examine(index: Index) -> Certified:
-    tribe = index.info.tribe
-    quorum = tribe_quorum(len(tribe))
     distinct: dict[tuple[object, ...], TraceEvent] = {}
     for event in index.events("certify"):
         if event["view"] > 0 or event["signers"]:  # the genesis certificate has no signers
             identity = (event["kind"], event["view"], event["block"], *event["signers"], *event["signatures"])
             distinct.setdefault(identity, event)
+    return assessed(index.info.tribe, index.notary, distinct.values())
+
+
+def assessed(tribe: Sequence[str], notary: Notary, events: Iterable[TraceEvent]) -> Certified:
+    """The same `certify` records by what their certificates are worth."""
+    quorum = tribe_quorum(len(tribe))
     found = Certified()
-    for event in distinct.values():
+    for event in events:
         try:
-            fault = index.notary.fault(tribe, quorum, event["signers"], event["signatures"], _statement(index, event))
+            told = statement(notary, event["kind"], event["view"], event["block"])
+            fault = notary.fault(tribe, quorum, event["signers"], event["signatures"], told)
         except EvidenceError as error:
             found.doubts.append(f"certificate of view {event['view']} at {event['node']}: {error}")
             continue
@@ -65,8 +71,7 @@ def _examine(index: Index) -> Certified:
     return found
 
 
-def _statement(index: Index, event: TraceEvent) -> bytes:
-    view, block = event["view"], unhex(event["block"], 32, "block")
-    if event["kind"] == COMMIT:
-        return index.notary.statement("commit", view, block)
-    return index.notary.statement("vote", event["kind"], view, block)
+def statement(notary: Notary, kind: str, view: int, block: object) -> bytes:
+    """What the votes of a certificate sign. Raises EvidenceError if `block` is no hash."""
+    raw = unhex(block, 32, "block")
+    return notary.statement("commit", view, raw) if kind == COMMIT else notary.statement("vote", kind, view, raw)

@@ -14,9 +14,9 @@ from results.verdict import Anomaly, Verdict
 
 
 class CommitBound(Judge):
-    """In a view that an honest node leads, each never-faulty node finalises a block of that view or a later one within
-    commit_ms of the last honest entry.
+    """In a view that an honest node leads, each never-faulty node finalises a block of it, or a later one, in time.
 
+    In time: within commit_ms of the last honest entry.
     Judged are views from two Delta after the heal to commit_ms before the end; under Pipelined and Simple Moonshot only
     those whose next view has an honest leader, too. Views that not all entered are no view starts. Anomalies:
     late-commit, one a view. Examined: (view, node). Measures: the time it took, in ms and in message delays.

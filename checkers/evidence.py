@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -20,6 +19,7 @@ from results.store import RunInfo
 
 _pack = msgspec.msgpack.Encoder().encode
 
+IDEAL = "ideal"  # the scheme of simulated runs
 Holds: TypeAlias = Callable[[bytes, bytes, bytes], bool]  # public key, statement, signature
 
 
@@ -54,23 +54,34 @@ def signature_holds(public_key: bytes, statement: bytes, signature: bytes) -> bo
     return True
 
 
-def ideal_signature_holds(seeds: Mapping[str, str], public_key: bytes, statement: bytes, signature: bytes) -> bool:
-    """Is it the one signature that the seed of this public key gives? False for a key whose seed does not make it."""
-    try:
-        seed = bytes.fromhex(seeds.get(public_key.hex(), ""))
-    except ValueError:
-        return False
-    if len(seed) != 32 or sha256(b"moonquake/ideal/public", seed) != public_key:
-        return False
-    return hashlib.blake2b(statement, key=seed, digest_size=64).digest() == signature
+class IdealScheme:
+    """Signatures of simulated runs: one per statement and key, that only the key's seed gives."""
+
+    def __init__(self, seeds: Mapping[str, str]) -> None:
+        self._seeds = seeds
+        self._known: dict[bytes, bytes] = {}  # public key -> its seed, b"" if the seed on record does not make it
+
+    def __call__(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
+        """Is it the one signature that the key's seed gives? False for a key whose seed does not make it."""
+        seed = self._known.get(public_key)
+        if seed is None:
+            seed = self._known[public_key] = self._seed(public_key)
+        return bool(seed) and hashlib.blake2b(statement, key=seed, digest_size=64).digest() == signature
+
+    def _seed(self, public_key: bytes) -> bytes:
+        try:
+            seed = bytes.fromhex(self._seeds.get(public_key.hex(), ""))
+        except ValueError:
+            return b""
+        return seed if len(seed) == 32 and sha256(b"moonquake/ideal/public", seed) == public_key else b""
 
 
 def scheme_of(info: RunInfo) -> Holds:
     """How signatures of this run are checked. Raises EvidenceError for a scheme that nobody knows."""
     if info.scheme == "ed25519":
         return signature_holds
-    if info.scheme == "ideal" and info.backend == "sim":
-        return partial(ideal_signature_holds, info.ideal_seeds)
+    if info.scheme == IDEAL and info.backend == "sim":
+        return IdealScheme(info.ideal_seeds)
     raise EvidenceError(f"signature scheme {info.scheme!r} on backend {info.backend!r} cannot be checked")
 
 
@@ -101,9 +112,12 @@ class Notary:
         """Did `node` sign the statement?"""
         key = (node, statement, signature)
         if key not in self._known:
-            public = bytes.fromhex(self._keys[node]) if node in self._keys else b""
-            self._known[key] = self.holds(public, statement, signature)
+            self._known[key] = self.holds(self.public_key(node), statement, signature)
         return self._known[key]
+
+    def public_key(self, node: str) -> bytes:
+        """The key of a node of this run, b"" if it has none."""
+        return bytes.fromhex(self._keys.get(node, ""))
 
     def fault(
         self,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from checkers.arithmetic import tribe_quorum
-from checkers.certified import certified
+from checkers.certified import Certified, certified
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
 CONTENT = ("height", "view", "parent", "proposer", "timestamp_ms", "batches")  # bound by a block's hash
+NOTHING = "no honest node finalised a block"
 
 
 class Fork(Judge):
@@ -23,47 +25,55 @@ class Fork(Judge):
     """
 
     property: ClassVar[str] = "fork"
+    columnar: ClassVar[str] = "checkers.columnar.fork"
 
     def judge(self, index: Index) -> Verdict:
-        pairs = {(event["node"], event["height"]) for event in index.events("finalise")}
+        finals, held = index.events("finalise"), certified(index)
+        anomalies = forks(finals) + contents(finals)
+        anomalies += certificates(held) + timeouts(index.info.tribe, index.events("timeout_certificate"))
+        if held.count:
+            anomalies += unjustified(finals, {(event["block"], event["view"]) for event in index.events("certify")})
+        pairs = {(event["node"], event["height"]) for event in finals}
         nodes = sorted({node for node, _ in pairs})
-        anomalies = _forks(index) + _contents(index)
-        count, doubts = certified(index).count, list(certified(index).doubts)
-        anomalies += _certificates(index) + _timeouts(index)
-        if count:
-            anomalies += _unjustified(index)
         measures = {
             "nodes": len(nodes),
             "heights": len(index.finals),
-            "certificates": count,
+            "certificates": held.count,
             "signatures": index.notary.verified,
         }
-        if pairs and not count and index.info.target == "supra":
-            doubts.append("blocks were finalised, but no honest node recorded a certificate")
-        if pairs and len(nodes) < 2:
-            doubts.append(f"only {nodes[0]} finalised anything; a fork takes two honest nodes")
-        return conclude(self.property, len(pairs), anomalies, measures, "no honest node finalised a block", doubts)
+        doubts = [*held.doubts, *untested(nodes, held.count, index.info.target)]
+        return conclude(self.property, len(pairs), anomalies, measures, NOTHING, doubts)
 
 
-def _forks(index: Index) -> list[Anomaly]:
-    forked = {height for height, blocks in index.finals.items() if len(blocks) > 1}
-    firsts: dict[int, dict[str, TraceEvent]] = {height: {} for height in forked}
-    for event in index.events("finalise"):
-        if event["height"] in forked:
-            firsts[event["height"]].setdefault(event["block"], event)
+def untested(nodes: Sequence[str], certificates: int, target: str) -> list[str]:
+    """Why the absence of forks says nothing, given who finalised anything."""
+    doubts = []
+    if nodes and not certificates and target == "supra":
+        doubts.append("blocks were finalised, but no honest node recorded a certificate")
+    if len(nodes) == 1:
+        doubts.append(f"only {nodes[0]} finalised anything; a fork takes two honest nodes")
+    return doubts
+
+
+def forks(finals: Iterable[TraceEvent]) -> list[Anomaly]:
+    """Heights at which different blocks are final; `finals` by time."""
+    firsts: dict[int, dict[str, TraceEvent]] = {}
+    for event in finals:
+        firsts.setdefault(event["height"], {}).setdefault(event["block"], event)
     anomalies = []
-    for height in sorted(forked):
-        records = [firsts[height][final.block] for final in index.finals[height]]
-        told = "; ".join(f"{r['node']} finalised {short(r['block'])} in view {r['view']}" for r in records)
-        summary = f"height {height}: {told}; neither extends the other"
-        anomalies.append(Anomaly("fork", summary, [record(r) for r in records]))
+    for height in sorted(firsts):
+        records = sorted(firsts[height].values(), key=lambda e: (int(e["time"]), e["block"]))
+        if len(records) > 1:
+            told = "; ".join(f"{r['node']} finalised {short(r['block'])} in view {r['view']}" for r in records)
+            summary = f"height {height}: {told}; neither extends the other"
+            anomalies.append(Anomaly("fork", summary, [record(r) for r in records]))
     return anomalies
 
 
-def _contents(index: Index) -> list[Anomaly]:
+def contents(finals: Iterable[TraceEvent]) -> list[Anomaly]:
     """A block hash must bind its height, view, parent and payload: equal at all honest nodes."""
     versions: dict[str, dict[tuple[object, ...], TraceEvent]] = {}
-    for event in index.events("finalise"):
+    for event in finals:
         content = tuple(str(event.get(name)) for name in CONTENT)
         versions.setdefault(event["block"], {}).setdefault(content, event)
     anomalies = []
@@ -79,16 +89,16 @@ def _contents(index: Index) -> list[Anomaly]:
     return anomalies
 
 
-def _certificates(index: Index) -> list[Anomaly]:
+def certificates(held: Certified) -> list[Anomaly]:
     """Certificates must be valid; valid ones must name one block a view, whatever their kind."""
     anomalies: list[Anomaly] = []
-    for event, fault in certified(index).invalid:
+    for event, fault in held.invalid:
         summary = (
             f"{event['node']} accepted a {event['kind']} certificate for {short(event['block'])}"
             f" in view {event['view']} that is invalid: {fault}"
         )
         anomalies.append(Anomaly("invalid-certificate", summary, [record(event)]))
-    for view, found in certified(index).by_view().items():
+    for view, found in held.by_view().items():
         blocks = [found[block] for block in sorted(found)]
         if len(blocks) > 1:
             both = sorted(set(blocks[0]["signers"]) & set(blocks[1]["signers"]))
@@ -98,11 +108,10 @@ def _certificates(index: Index) -> list[Anomaly]:
     return anomalies
 
 
-def _unjustified(index: Index) -> list[Anomaly]:
-    """Every final block has a certificate: its child, or the commit votes for it, could not exist without."""
-    certified = {(event["block"], event["view"]) for event in index.events("certify")}
+def unjustified(finals: Iterable[TraceEvent], certified: set[tuple[str, int]]) -> list[Anomaly]:
+    """Every final block has a certificate, a (block, view): its child, or the votes for it, could not be without."""
     anomalies = []
-    for event in index.events("finalise"):
+    for event in finals:
         at = (event["block"], event["view"])
         if at not in certified:
             certified.add(at)  # told once
@@ -114,12 +123,11 @@ def _unjustified(index: Index) -> list[Anomaly]:
     return anomalies
 
 
-def _timeouts(index: Index) -> list[Anomaly]:
+def timeouts(tribe: Sequence[str], events: Iterable[TraceEvent]) -> list[Anomaly]:
     """Timeout certificates are recorded without their signatures: the signers alone are counted."""
-    tribe = index.info.tribe
     quorum = tribe_quorum(len(tribe))
     anomalies = []
-    for event in index.events("timeout_certificate"):
+    for event in events:
         voters = set(event["signers"]) & set(tribe)
         if len(voters) < quorum or len(event["signers"]) != len(voters):
             summary = (

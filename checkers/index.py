@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from checkers.arithmetic import Bounds
 from checkers.encoding import Body, body
 from checkers.evidence import EvidenceError, Notary
 from results.history import Operation
-from results.store import Run
+from results.store import Run, RunInfo
 from results.trace import TraceEvent
 
 MS = 1_000_000  # ns
@@ -127,23 +127,7 @@ class Index:
     @cached_property
     def bodies(self) -> tuple[dict[str, Body], list[TraceEvent]]:
         """Batch id -> body, recomputed from the bytes; and the `body` events whose bytes are not that batch."""
-        bodies: dict[str, Body] = {}
-        damaged: list[TraceEvent] = []
-        seen: set[tuple[str, str]] = set()
-        for event in self.events("body"):
-            if (event["batch"], event["data"]) in seen:
-                continue
-            seen.add((event["batch"], event["data"]))
-            try:
-                decoded = body(base64.b64decode(event["data"], validate=True))
-            except (EvidenceError, ValueError):
-                damaged.append(event)
-                continue
-            if decoded.id == event["batch"]:
-                bodies[decoded.id] = decoded
-            else:
-                damaged.append(event)
-        return bodies, damaged
+        return bodies_of(self.events("body"))
 
     @cached_property
     def keys(self) -> dict[str, Key]:
@@ -197,12 +181,43 @@ class Index:
     @property
     def undisturbed(self) -> bool:
         """No fault and no corrupted replica was declared."""
-        return not (self.info.faults or self.info.byzantine or self.info.crashed or self.info.amnesiac)
+        return undisturbed(self.info)
 
     def workload(self) -> str:
         """The workload's kind, "" if the scenario has none."""
-        declared: Any = self.info.scenario.get("workload") or {}
-        return str(declared.get("kind", ""))
+        return workload(self.info)
+
+
+def undisturbed(info: RunInfo) -> bool:
+    """No fault and no corrupted replica was declared."""
+    return not (info.faults or info.byzantine or info.crashed or info.amnesiac)
+
+
+def workload(info: RunInfo) -> str:
+    """The workload's kind, "" if the scenario has none."""
+    declared: Any = info.scenario.get("workload") or {}
+    return str(declared.get("kind", ""))
+
+
+def bodies_of(events: Iterable[TraceEvent]) -> tuple[dict[str, Body], list[TraceEvent]]:
+    """Batch id -> body, recomputed from the bytes of `body` events; and the events whose bytes are not that batch."""
+    bodies: dict[str, Body] = {}
+    damaged: list[TraceEvent] = []
+    seen: set[tuple[str, str]] = set()
+    for event in events:
+        if (event["batch"], event["data"]) in seen:
+            continue
+        seen.add((event["batch"], event["data"]))
+        try:
+            decoded = body(base64.b64decode(event["data"], validate=True))
+        except (EvidenceError, ValueError):
+            damaged.append(event)
+            continue
+        if decoded.id == event["batch"]:
+            bodies[decoded.id] = decoded
+        else:
+            damaged.append(event)
+    return bodies, damaged
 
 
 def once(source: S, make: Callable[[S], T]) -> T:

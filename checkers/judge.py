@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any, ClassVar
 
 import msgspec
@@ -16,6 +17,7 @@ from results.history import HistoryError
 from results.store import Run
 from results.verdict import Anomaly, Status, Verdict, judged
 
+COLUMNS = "checkers.columnar.judging"  # numpy and arrow: imported when a run has columns
 MOST_ANOMALIES = 25  # listed per verdict; the measure "anomalies" has the full count
 
 
@@ -26,6 +28,7 @@ class Judge(ABC):
     """
 
     property: ClassVar[str] = ""
+    columnar: ClassVar[str] = ""  # the module whose judge(wide) does the same on columns; "": there is none
 
     @abstractmethod
     def judge(self, index: Index) -> Verdict:
@@ -34,6 +37,9 @@ class Judge(ABC):
     def check(self, run: Run) -> Verdict:
         """The verdict; UNKNOWN with a reason for a run that cannot be read or judged."""
         try:
+            if self.columnar and run.columns is not None:
+                verdict: Verdict = import_module(COLUMNS).judged(run, self.property, self.columnar)
+                return verdict
             index = index_of(run)
             return tempered(self.judge(index), flaws(index))
         except (HistoryError, EvidenceError) as error:

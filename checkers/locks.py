@@ -12,6 +12,8 @@ from checkers.lives import lives
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
+NOTHING = "no honest node locked anything"
+
 
 class Locks(Judge):
     """The lock of an honest node never falls, is older than its time-outs, and not older than what it voted on.
@@ -22,36 +24,41 @@ class Locks(Judge):
     """
 
     property: ClassVar[str] = "locks"
+    columnar: ClassVar[str] = "checkers.columnar.locks"
 
     def judge(self, index: Index) -> Verdict:
         good = certified(index).blocks
         views = {event["block"]: int(event["view"]) for event in index.events("vote", "propose", "certify")}
         anomalies: list[Anomaly] = []
         examined = 0
-        for node, life in lives(index, "lock", "vote", "timeout").items():
+        for life in lives(index, "lock", "vote", "timeout").values():
             last: TraceEvent | None = None
             for event in life:
                 if event["event"] != "lock":
-                    anomalies += _resting(last, event, views)
+                    anomalies += resting(last, event, views)
                     continue
                 examined += 1
-                if last is not None and event["view"] <= last["view"] and event["block"] != last["block"]:
-                    summary = f"{node} locked view {event['view']} after view {last['view']}: a lock never falls"
-                    anomalies.append(Anomaly("lock-fell", summary, [record(last), record(event)]))
-                if (event["view"], event["block"]) not in good:
-                    summary = (
-                        f"{node} locked {short(event['block'])} of view {event['view']}, for which no honest node"
-                        " holds a valid certificate"
-                    )
-                    anomalies.append(Anomaly("uncertified-lock", summary, [record(event)]))
+                anomalies += raised(last, event, (event["view"], event["block"]) in good)
                 last = event
-        return conclude(
-            self.property, examined, anomalies, {"locks": examined}, "no honest node locked anything",
-            certified(index).doubts,
-        )  # fmt: skip
+        return conclude(self.property, examined, anomalies, {"locks": examined}, NOTHING, certified(index).doubts)
 
 
-def _resting(lock: TraceEvent | None, event: TraceEvent, views: Mapping[str, int]) -> list[Anomaly]:
+def raised(last: TraceEvent | None, event: TraceEvent, certified: bool) -> list[Anomaly]:
+    """Is a lock newer than the node's `last`, and for a certified block?"""
+    anomalies, node = [], event["node"]
+    if last is not None and event["view"] <= last["view"] and event["block"] != last["block"]:
+        summary = f"{node} locked view {event['view']} after view {last['view']}: a lock never falls"
+        anomalies.append(Anomaly("lock-fell", summary, [record(last), record(event)]))
+    if not certified:
+        summary = (
+            f"{node} locked {short(event['block'])} of view {event['view']}, for which no honest node holds a valid"
+            " certificate"
+        )
+        anomalies.append(Anomaly("uncertified-lock", summary, [record(event)]))
+    return anomalies
+
+
+def resting(lock: TraceEvent | None, event: TraceEvent, views: Mapping[str, int]) -> list[Anomaly]:
     """Does a vote or time-out rest on the lock that its node held then? Judged from the node's first lock record on.
 
     A record of the same incarnation is exact; after a restart the node may hold a newer lock than it could record.

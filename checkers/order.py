@@ -3,7 +3,7 @@ ordering-finality; I-PFX at the level of transactions)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from checkers.index import Index
@@ -12,7 +12,7 @@ from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
 Place: TypeAlias = tuple[int, ...]  # a height, or a clan and a height
-_TOLD = ("ord", "exec", "aborted")
+TOLD = ("ord", "exec", "aborted")
 
 
 class Order(Judge):
@@ -26,24 +26,41 @@ class Order(Judge):
     """
 
     property: ClassVar[str] = "order"
+    columnar: ClassVar[str] = "checkers.columnar.order"
 
     def judge(self, index: Index) -> Verdict:
         finals, executed = index.events("finalise"), index.events("execute")
-        anomalies = _compared(finals, "order-differs", lambda e: (e["height"],), _batches)
-        anomalies += _compared(executed, "execution-differs", lambda e: (e["clan"], e["height"]), _executed)
-        told = [e for e in index.events("gateway") if e["phase"] in _TOLD and e.get("height")]
-        anomalies += _wrongly_told(index, told)
+        told = [e for e in index.events("gateway") if e["phase"] in TOLD and e.get("height")]
+        anomalies = finalised(finals) + executions(executed) + _wrongly_told(index, told)
         sizes = {batch: len(txs) for batch, txs in index.contents.items()}
         held = {(e["node"], e["height"]): sum(sizes.get(batch, 0) for batch in e["batches"]) for e in finals}
         nodes = sorted({node for (node, _), count in held.items() if count})
-        doubts = [f"only {nodes[0]} finalised a transaction; an order is shared by two"] if len(nodes) == 1 else []
-        measures: dict[str, Any] = {
-            "nodes": len(nodes),
-            "heights": len({height for _, height in held}),
-            "executions": len(executed),
-            "told_by_gateways": len(told),
-        }
-        return conclude(self.property, sum(held.values()), anomalies, measures, "no transaction was finalised", doubts)
+        heights = len({height for _, height in held})
+        return concluded(sum(held.values()), anomalies, nodes, heights, len(executed), len(told))
+
+
+def concluded(
+    examined: int, anomalies: list[Anomaly], nodes: Sequence[str], heights: int, executions: int, told: int
+) -> Verdict:
+    """The verdict; `nodes` are those that finalised a transaction."""
+    doubts = [f"only {nodes[0]} finalised a transaction; an order is shared by two"] if len(nodes) == 1 else []
+    measures: dict[str, Any] = {
+        "nodes": len(nodes),
+        "heights": heights,
+        "executions": executions,
+        "told_by_gateways": told,
+    }
+    return conclude("order", examined, anomalies, measures, "no transaction was finalised", doubts)
+
+
+def finalised(events: Iterable[TraceEvent]) -> list[Anomaly]:
+    """Finalise records that differ at one height."""
+    return _compared(events, "order-differs", lambda e: (e["height"],), _batches)
+
+
+def executions(events: Iterable[TraceEvent]) -> list[Anomaly]:
+    """Execute records that differ at one clan and height."""
+    return _compared(events, "execution-differs", lambda e: (e["clan"], e["height"]), _executed)
 
 
 def _batches(event: TraceEvent) -> tuple[Any, ...]:
@@ -113,10 +130,14 @@ def _wrongly_told(index: Index, told: list[TraceEvent]) -> list[Anomaly]:
     }
     anomalies = []
     for event in told:
-        height = event["height"]
         heights = {final.height for final, _ in index.inclusions.get(event["tx"], ())}
-        if height in known and height not in heights:
-            where = f"it is at height {min(heights)}" if heights else "it is in no finalised batch that counts"
-            summary = f"{event['node']} told {event['phase']} of {short(event['tx'])} at height {height}, but {where}"
-            anomalies.append(Anomaly("wrong-position", summary, [record(event)]))
+        if event["height"] in known and event["height"] not in heights:
+            anomalies.append(misplaced(event, heights))
     return anomalies
+
+
+def misplaced(event: TraceEvent, heights: Collection[int]) -> Anomaly:
+    """A wallet was told a height other than the `heights` of its transaction."""
+    where = f"it is at height {min(heights)}" if heights else "it is in no finalised batch that counts"
+    summary = f"{event['node']} told {event['phase']} of {short(event['tx'])} at height {event['height']}, but {where}"
+    return Anomaly("wrong-position", summary, [record(event)])

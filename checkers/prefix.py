@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
@@ -11,6 +12,7 @@ from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
 _UNBORN = (0, -1)
+Common: TypeAlias = dict[int, dict[str, dict[str, TraceEvent]]]  # height -> block -> node -> its first record
 
 
 @dataclass
@@ -34,35 +36,59 @@ class Prefix(Judge):
     """
 
     property: ClassVar[str] = "prefix"
+    columnar: ClassVar[str] = "checkers.columnar.prefix"
 
     def judge(self, index: Index) -> Verdict:
-        logs: dict[str, _Log] = {}
-        common: dict[int, dict[str, dict[str, TraceEvent]]] = {}  # height -> block -> node -> first record
-        parents = {event["block"]: (event["parent"], event["height"]) for event in index.events("finalise")}
-        anomalies: list[Anomaly] = []
         events = index.events("finalise")
+        common: Common = {}
+        anomalies: list[Anomaly] = []
         bridged = again = 0
+        lives: dict[str, list[TraceEvent]] = {}
         for event in sorted(index.events("start", "restart", "finalise"), key=lambda e: int(e["time"])):
-            log = logs.setdefault(event["node"], _Log())
-            if event["event"] != "finalise":
-                log.starts += 1
-                continue
-            again += event["height"] in log.blocks
-            found, bridge = _judge_record(log, event, parents)
-            anomalies += found
-            bridged += bridge
+            lives.setdefault(event["node"], []).append(event)
+        links = {event["block"]: event["parent"] for event in events}
+        for node in sorted(lives):
+            found = grown(lives[node], links)
+            anomalies += found.anomalies
+            bridged, again = bridged + found.bridged, again + found.again
+        for event in events:
             common.setdefault(event["height"], {}).setdefault(event["block"], {}).setdefault(event["node"], event)
-        anomalies += _diverged(common)
-        measures = {
-            "nodes": len(logs),
-            "heights": len(common),
-            "gaps_bridged": bridged,
-            "repeated_after_restart": again,
-        }
-        return conclude(self.property, len(events), anomalies, measures, "no honest node finalised a block")
+        anomalies += diverged(common)
+        return concluded(self.property, len(events), anomalies, len(lives), len(common), bridged, again)
 
 
-def _judge_record(log: _Log, event: TraceEvent, parents: dict[str, tuple[str, int]]) -> tuple[list[Anomaly], int]:
+def concluded(
+    property: str, examined: int, anomalies: list[Anomaly], nodes: int, heights: int, bridged: int, again: int
+) -> Verdict:
+    """The verdict."""
+    measures = {"nodes": nodes, "heights": heights, "gaps_bridged": bridged, "repeated_after_restart": again}
+    return conclude(property, examined, anomalies, measures, "no honest node finalised a block")
+
+
+@dataclass
+class Growth:
+    """What one node's records show: anomalies, gaps bridged by others' records, heights finalised more than once."""
+
+    anomalies: list[Anomaly] = field(default_factory=list)
+    bridged: int = 0
+    again: int = 0
+
+
+def grown(life: Iterable[TraceEvent], links: Mapping[str, str]) -> Growth:
+    """One node's start, restart and finalise records, by time; `links` are parents of blocks, as anybody recorded."""
+    log, growth = _Log(), Growth()
+    for event in life:
+        if event["event"] != "finalise":
+            log.starts += 1
+            continue
+        growth.again += event["height"] in log.blocks
+        found, bridge = _judge_record(log, event, links)
+        growth.anomalies += found
+        growth.bridged += bridge
+    return growth
+
+
+def _judge_record(log: _Log, event: TraceEvent, links: Mapping[str, str]) -> tuple[list[Anomaly], int]:
     """Anomalies of one finalise record against its node's own past, and whether a restart gap was bridged."""
     height, node = event["height"], event["node"]
     life = (log.starts, event["incarnation"])
@@ -84,7 +110,7 @@ def _judge_record(log: _Log, event: TraceEvent, parents: dict[str, tuple[str, in
         witness = [record(before or log.blocks[log.tip]), record(event)]
         anomalies.append(Anomaly("repeated", f"{node} finalised height {height} again after height {log.tip}", witness))
     elif height > due:
-        if not log.tip and log.restarted and _bridge(event, log.blocks[last], parents):
+        if not log.tip and log.restarted and _bridge(event, log.blocks[last], links):
             bridged = 1
         else:
             summary = f"{node} finalised height {height} where {due} was next"
@@ -102,17 +128,17 @@ def _judge_record(log: _Log, event: TraceEvent, parents: dict[str, tuple[str, in
     return anomalies, bridged
 
 
-def _bridge(event: TraceEvent, last: TraceEvent, parents: dict[str, tuple[str, int]]) -> bool:
+def _bridge(event: TraceEvent, last: TraceEvent, links: Mapping[str, str]) -> bool:
     """Do other nodes' records lead from the event's parent down to the node's last block?"""
     block = event["parent"]
     for _ in range(event["height"] - last["height"] - 1):
-        if block not in parents:
+        if block not in links:
             return False
-        block = parents[block][0]
+        block = links[block]
     return bool(block == last["block"])
 
 
-def _diverged(common: dict[int, dict[str, dict[str, TraceEvent]]]) -> list[Anomaly]:
+def diverged(common: Common) -> list[Anomaly]:
     """Heights known to two nodes under different blocks; a node at odds with itself alone is `rewritten`."""
     anomalies = []
     for height in sorted(common):

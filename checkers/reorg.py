@@ -14,8 +14,7 @@ from results.verdict import Anomaly, Verdict
 
 
 class Reorg(Judge):
-    """One of the blocks of each honest leader after the heal is certified, and every later certified block descends
-    from it.
+    """A block of each honest leader after the heal is certified, and every later certified block descends from it.
 
     Views as for commit-bound. Anomalies: uncertified-block (nothing of the view was certified, though a later view
     was), reorged-block (a later certified block does not descend from it). Later blocks whose ancestors no honest node

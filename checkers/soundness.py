@@ -7,16 +7,18 @@ checker into UNKNOWN while there is one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
-from checkers.arithmetic import clan_faults, clan_majority, tribe_faults, tribe_quorum
+from checkers.arithmetic import Bounds, clan_faults, clan_majority, tribe_faults, tribe_quorum
 from checkers.index import MS, Index, once
 from results.history import Operation
+from results.store import RunInfo
 from results.trace import TraceEvent
 
 SILENCE_DELTAS = 6  # a node that is quiet for longer while others go on left a trace that ends too early
 SILENCE_MS = 3000.0
+CLIENT_PHASES = ("accepted", "exec")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}  # ms
 
@@ -27,10 +29,11 @@ def flaws(index: Index) -> tuple[str, ...]:
 
 
 def _flaws(index: Index) -> tuple[str, ...]:
-    found = [*history_flaws(index.history), *_roster(index), *_as_declared(index)]
-    found += _stragglers(index)
+    found = [*history_flaws(index.history), *roster_flaws(index.info), *declared_flaws(index.info)]
+    found += straggler_flaws(index)
     if index.info.target == "supra":
-        found += [*_traces(index), *_restarts(index), *_clocks(index)]
+        found += [*_traces(index)]
+        found += restart_flaws(index.info, index.events("start", "restart")) + _clocks(index)
     return tuple(dict.fromkeys(found))
 
 
@@ -64,9 +67,8 @@ def history_flaws(history: Sequence[Operation]) -> list[str]:
 
 
 # ---------------------------------------------------------------- run.json
-def _roster(index: Index) -> list[str]:
+def roster_flaws(info: RunInfo) -> list[str]:
     """Who was honest: as the scenario declares, and within the bound if run.json says so."""
-    info = index.info
     found = []
     scenario: dict[str, Any] = info.scenario
     if "cluster" in scenario:
@@ -84,40 +86,41 @@ def _roster(index: Index) -> list[str]:
             beyond |= len({*info.byzantine, *info.amnesiac} & set(clan)) > clan_faults(len(clan))
         if beyond:
             found.append(f"run.json says 'within the bound' with {_names(info.byzantine)} Byzantine")
-    elif "cluster" in scenario and not index.info.interrupted and _surely_within(index):
+    elif "cluster" in scenario and not info.interrupted and _surely_within(info):
         found.append("run.json says 'beyond the bound' of an adversary that is within every bound")
-    return found + _thresholds(index)
+    return found + _thresholds(info)
 
 
-def _surely_within(index: Index) -> bool:
+def _surely_within(info: RunInfo) -> bool:
     """Would even all faulty nodes of the scenario, in one clan, be within its bounds?"""
-    adversary = index.info.scenario.get("adversary") or {}
-    lost = len(index.info.byzantine) + int(adversary.get("amnesiacs", 0))
+    adversary = info.scenario.get("adversary") or {}
+    lost = len(info.byzantine) + int(adversary.get("amnesiacs", 0))
     silent = lost + int(adversary.get("crashes", 0))
-    clans = [len(clan) for clan in index.info.clans]
+    clans = [len(clan) for clan in info.clans]
     within = all(lost <= clan_faults(size) and silent <= size - clan_majority(size) for size in clans)
-    return lost <= tribe_faults(len(index.info.tribe)) and within
+    family = int(info.parameters.get("family_size", 0))  # a smaller one than f_c + 1 can be all Byzantine
+    whole_family = 0 < family <= len(info.byzantine)
+    return lost <= tribe_faults(len(info.tribe)) and within and not whole_family
 
 
-def _thresholds(index: Index) -> list[str]:
+def _thresholds(info: RunInfo) -> list[str]:
     """The system's thresholds, as far as run.json records them, against the checkers' own arithmetic."""
-    given = index.info.thresholds
-    n = len(index.info.tribe)
+    given = info.thresholds
+    n = len(info.tribe)
     own: dict[str, Any] = {"faults": tribe_faults(n), "quorum": tribe_quorum(n)}
     sound = 2 * own["quorum"] - n > own["faults"] and 3 * own["faults"] < n <= 3 * own["faults"] + 3
     if not sound:  # by the definition, whoever wrote the formula: a borrowed one would share its mistake
         return [f"the judges count with a quorum of {own['quorum']} of {n}: two of those may share no honest node"]
     found = [f"run.json: {k} = {given[k]}, for {n} nodes it is {own[k]}" for k in own if given.get(k, own[k]) != own[k]]
-    for number, (clan, said) in enumerate(zip(index.info.clans, given.get("clans") or [], strict=False)):
+    for number, (clan, said) in enumerate(zip(info.clans, given.get("clans") or [], strict=False)):
         majority = clan_majority(len(clan))
         if said.get("majority", majority) != majority:
             found.append(f"run.json: clan {number} has majority {said['majority']}, for {len(clan)} nodes {majority}")
     return found
 
 
-def _as_declared(index: Index) -> list[str]:
+def declared_flaws(info: RunInfo) -> list[str]:
     """What run.json says was done, against the scenario that it holds: protocol parameters and the faults' windows."""
-    info = index.info
     cluster: dict[str, Any] = info.scenario.get("cluster") or {}
     found = [
         f"the scenario asks for {key} = {value}, the nodes ran with {info.parameters.get(key)}"
@@ -140,14 +143,14 @@ def _as_declared(index: Index) -> list[str]:
     return found
 
 
-def _stragglers(index: Index) -> list[str]:
+def straggler_flaws(run: Evidence) -> list[str]:
     """Honest nodes that by their own word had not caught up in a quiet phase that was long enough for it: a second
     opinion on liveness, which shares nothing with its judge."""
-    quiet_ms = (index.end - max(index.info.heal, index.info.load_end)) / MS
-    if index.info.regime != "within" or quiet_ms < index.bounds.liveness_ms + index.bounds.retrieve_ms:
+    quiet_ms = (run.end - max(run.info.heal, run.info.load_end)) / MS
+    if run.info.regime != "within" or quiet_ms < run.bounds.liveness_ms + run.bounds.retrieve_ms:
         return []
     return [
-        f"{node} had not caught up after {quiet_ms:.0f} ms in which nothing was wrong" for node in index.info.stragglers
+        f"{node} had not caught up after {quiet_ms:.0f} ms in which nothing was wrong" for node in run.info.stragglers
     ]
 
 
@@ -159,8 +162,6 @@ def _ms(text: Any, otherwise: float) -> float:
 
 # ---------------------------------------------------------------- traces
 def _traces(index: Index) -> list[str]:
-    """Every honest node and gateway left a trace from its start to the end of the run."""
-    found = [f"{node} left no trace" for node in index.mute]
     first: dict[str, TraceEvent] = {}
     last: dict[str, int] = {}
     busy = 0
@@ -169,14 +170,38 @@ def _traces(index: Index) -> list[str]:
         last[event["node"]] = int(event["time"])
         if event["event"] == "finalise":
             busy = max(busy, int(event["time"]))
-    busy = max([busy, *(o.time for o in index.history if o.type == "ok")])
-    for node, event in first.items():
-        if event["event"] not in ("start", "restart"):
-            found.append(f"the trace of {node} does not begin with its start, but with {event['event']!r}")
-    limit = int(max(SILENCE_MS, SILENCE_DELTAS * index.bounds.delta_ms) * MS)
+    begun = {node: str(event["event"]) for node, event in first.items()}
     halted = {event["node"] for event in index.events("halt")}
-    if index.info.regime == "within" and last and index.end - max(last.values()) > limit:
-        busy = index.end  # an idle tribe still makes blocks: a silence of all is a stall, or all records end early
+    return trace_flaws(index, begun, last, busy, halted)
+
+
+class Evidence(Protocol):
+    """What records and columns of a run have in common."""
+
+    info: RunInfo
+    bounds: Bounds
+    end: int
+    mute: tuple[str, ...]
+
+    @property
+    def history(self) -> Sequence[Operation]: ...
+
+
+def trace_flaws(
+    run: Evidence, begun: Mapping[str, str], last: Mapping[str, int], busy: int, halted: Container[str]
+) -> list[str]:
+    """Every honest node and gateway left a trace from its start to the end of the run.
+
+    By node: its first event (in the order in which they came) and the time of its last; `busy`: the last block's time.
+    """
+    found = [f"{node} left no trace" for node in run.mute]
+    busy = max([busy, *(o.time for o in run.history if o.type == "ok")])
+    for node, event in begun.items():
+        if event not in ("start", "restart"):
+            found.append(f"the trace of {node} does not begin with its start, but with {event!r}")
+    limit = int(max(SILENCE_MS, SILENCE_DELTAS * run.bounds.delta_ms) * MS)
+    if run.info.regime == "within" and last and run.end - max(last.values()) > limit:
+        busy = run.end  # an idle tribe still makes blocks: a silence of all is a stall, or all records end early
     for node, time in last.items():
         if node not in halted and busy - time > limit:
             found.append(f"the trace of {node} ends {(busy - time) / MS:.0f} ms before the others or the run do")
@@ -184,25 +209,31 @@ def _traces(index: Index) -> list[str]:
 
 
 def starts(index: Index) -> dict[str, tuple[list[TraceEvent], int]]:
+    """Node -> its start records, and how many were scheduled."""
+    return births(index.info, index.events("start", "restart"))
+
+
+def births(info: RunInfo, events: Iterable[TraceEvent]) -> dict[str, tuple[list[TraceEvent], int]]:
     """Node -> its start records, and how many were scheduled: one, and one (or `times`) per fault aimed at it."""
     seen: dict[str, list[TraceEvent]] = {}
-    for event in index.events("start", "restart"):
+    for event in events:
         seen.setdefault(event["node"], []).append(event)
-    killed = {*index.info.crashed, *index.info.amnesiac, *index.info.gateways}
+    killed = {*info.crashed, *info.amnesiac, *info.gateways}
     found: dict[str, tuple[list[TraceEvent], int]] = {}
     for node in sorted(seen):
         scheduled = 1
         if node in killed:
-            aimed = [f for f in index.info.faults if f.kind == "fault" and (node in f.targets or not f.targets)]
+            aimed = [f for f in info.faults if f.kind == "fault" and (node in f.targets or not f.targets)]
             scheduled += sum(max(1, int(fault.parameters.get("times", 1))) for fault in aimed)
         found[node] = (sorted(seen[node], key=lambda event: int(event["time"])), scheduled)
     return found
 
 
-def _restarts(index: Index) -> list[str]:
+def restart_flaws(info: RunInfo, events: Iterable[TraceEvent]) -> list[str]:
+    """Nodes that started more often than was scheduled."""
     return [
         f"{node} started {len(seen)} times where {scheduled} were scheduled: it crashes by itself"
-        for node, (seen, scheduled) in starts(index).items()
+        for node, (seen, scheduled) in births(info, events).items()
         if len(seen) > scheduled
     ]
 
@@ -216,7 +247,7 @@ def _clocks(index: Index) -> list[str]:
     for event in index.events("finalise", "certify"):
         cause = proposed.get(event["block"])
         if cause is not None and int(event["time"]) < int(cause["time"]):
-            found.append(f"{event['node']} has a {event['event']} record before {cause['node']} proposed that block")
+            found.append(too_early(event["node"], event["event"], cause["node"]))
     life: dict[str, int] = {}
     views: dict[tuple[str, int], int] = {}
     for event in index.all_events:
@@ -224,26 +255,38 @@ def _clocks(index: Index) -> list[str]:
         if event["event"] == "start":  # with its disk lost a node may count anew
             life[node] = incarnation
         if incarnation < life.get(node, incarnation):
-            found.append(f"the clock of {node} runs back: incarnation {incarnation} after {life[node]}")
+            found.append(runs_back(node, "incarnation", incarnation, life[node]))
         life[node] = incarnation
-        if event["event"] == "enter":
-            before = views.get((node, incarnation), -1)
-            if event["view"] <= before:
-                found.append(f"the clock of {node} runs back: it enters view {event['view']} after view {before}")
-            views[node, incarnation] = event["view"]
-    return found + _clients(index)
+    for event in index.events("enter"):
+        at = (event["node"], int(event["incarnation"]))
+        before = views.get(at, -1)
+        if event["view"] <= before:
+            found.append(runs_back(event["node"], "view", event["view"], before))
+        views[at] = event["view"]
+    phases = [event for event in index.events("gateway") if event["phase"] in CLIENT_PHASES]
+    return found + client_flaws(index.history, phases)
 
 
-def _clients(index: Index) -> list[str]:
-    """A client is told exec after its gateway knows; a gateway accepts after the client asked."""
+def too_early(node: str, event: str, proposer: str) -> str:
+    """The flaw of an effect before its cause."""
+    return f"{node} has a {event} record before {proposer} proposed that block"
+
+
+def runs_back(node: str, what: str, now: int, before: int) -> str:
+    """The flaw of a node whose views or incarnations fall."""
+    told = f"it enters view {now} after view {before}" if what == "view" else f"incarnation {now} after {before}"
+    return f"the clock of {node} runs back: {told}"
+
+
+def client_flaws(history: Sequence[Operation], phases: Iterable[TraceEvent]) -> list[str]:
+    """A client is told exec after its gateway knows; a gateway accepts after the client asked. `phases`: these two."""
     asked: dict[tuple[str, str], int] = {}
     told: dict[tuple[str, str], int] = {}
-    for event in index.events("gateway"):
-        if event["phase"] in ("accepted", "exec"):
-            times = asked if event["phase"] == "accepted" else told
-            times.setdefault((event["node"], event["tx"]), int(event["time"]))
+    for event in phases:
+        times = asked if event["phase"] == "accepted" else told
+        times.setdefault((event["node"], event["tx"]), int(event["time"]))
     found = []
-    for operation in index.history:
+    for operation in history:
         at = (operation.gateway, operation.tx)
         if operation.type == "ok" and operation.time < told.get(at, 0):
             found.append(f"the clock of {operation.gateway} is ahead: it told a client exec before recording it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -12,11 +13,12 @@ from checkers.lives import lives
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
+NOTHING = "no honest replica voted"
 _EXCLUSIVE = {"normal": "fallback", "fallback": "normal"}
 
 
 @dataclass
-class _Book:
+class Book:
     """What one replica has signed so far."""
 
     votes: dict[int, dict[str, TraceEvent]] = field(default_factory=dict)  # view -> kind -> first vote
@@ -33,6 +35,7 @@ class Votes(Judge):
     """
 
     property: ClassVar[str] = "votes"
+    columnar: ClassVar[str] = "checkers.columnar.votes"
 
     def judge(self, index: Index) -> Verdict:
         anomalies: list[Anomaly] = []
@@ -41,27 +44,30 @@ class Votes(Judge):
         for node, life in lives(index, "vote", "timeout").items():
             if node not in index.info.tribe:
                 continue
-            book = _Book()
+            book = Book()
             for event in life:
                 if event["event"] == "timeout":
                     if book.timeout is None or event["view"] > book.timeout["view"]:
                         book.timeout = event
                     continue
                 examined += 1
-                anomalies += _contradictions(book, event)
+                anomalies += contradictions(book, event)
                 if event["kind"] == COMMIT and (event["view"], event["block"]) not in good:
-                    summary = (
-                        f"{node} voted to commit {short(event['block'])} in view {event['view']}, which no honest node"
-                        " saw certified in that view"
-                    )
-                    anomalies.append(Anomaly("uncertified-commit-vote", summary, [record(event)]))
-        anomalies += _accused(index)
-        return conclude(
-            self.property, examined, anomalies, {"votes": examined}, "no honest replica voted", certified(index).doubts
-        )
+                    anomalies.append(uncertified(event))
+        anomalies += accused(index.events("accuse"), set(index.honest) - set(index.info.amnesiac))
+        return conclude(self.property, examined, anomalies, {"votes": examined}, NOTHING, certified(index).doubts)
 
 
-def _contradictions(book: _Book, event: TraceEvent) -> list[Anomaly]:
+def uncertified(event: TraceEvent) -> Anomaly:
+    """A commit vote for what nobody honest saw certified."""
+    summary = (
+        f"{event['node']} voted to commit {short(event['block'])} in view {event['view']}, which no honest node saw"
+        " certified in that view"
+    )
+    return Anomaly("uncertified-commit-vote", summary, [record(event)])
+
+
+def contradictions(book: Book, event: TraceEvent) -> list[Anomaly]:
     """Compare a vote with what its replica has signed before, then enter it."""
     node, view, kind = event["node"], event["view"], event["kind"]
     held = book.votes.setdefault(view, {})
@@ -89,11 +95,10 @@ def _contradictions(book: _Book, event: TraceEvent) -> list[Anomaly]:
     return found
 
 
-def _accused(index: Index) -> list[Anomaly]:
+def accused(events: Iterable[TraceEvent], trusted: Container[str]) -> list[Anomaly]:
     """An honest node accuses only with two signed statements that no honest replica makes."""
     anomalies = []
-    trusted = set(index.honest) - set(index.info.amnesiac)
-    for event in index.events("accuse"):
+    for event in events:
         if event["culprit"] in trusted:
             summary = f"{event['node']} accuses {event['culprit']}, which is honest, of {event['kind']}"
             anomalies.append(Anomaly("honest-accused", summary, [record(event)]))

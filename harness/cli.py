@@ -20,8 +20,7 @@ import msgspec
 import typer
 
 from faults.port import UnsupportedError
-from harness import evidence, judging, listing, screen
-from harness.backends.port import MachineError
+from harness import judging, listing, screen
 from harness.console import (
     RUNS,
     BackendOption,
@@ -37,8 +36,7 @@ from harness.console import (
     standard_output,
 )
 from harness.expectations import exit_code
-from harness.interruption import SIGNALS, Interrupted
-from harness.outcome import Exit, RecordingError, UsageError
+from harness.outcome import SIGNALS, Exit, Interrupted, MachineError, RecordingError, UsageError
 from results.history import HistoryError
 
 app = typer.Typer(
@@ -52,9 +50,12 @@ SIGINT_EXIT = 130
 COMMANDS = {
     "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
+    "claims": "harness.command_claims",
+    "export": "harness.command_export",
     "frontier": "harness.command_frontier",
     "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
+    "report": "harness.command_report",
     "search": "harness.command_search",
     "serve": "harness.command_serve",
     "shrink": "harness.command_shrink",
@@ -85,10 +86,13 @@ def lab(
         screen.suite(err, lines)
         raise
     code = suite.worst(lines)
+    claims = suite.claims(lines)
     if json:
-        document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
+        rulings = msgspec.to_builtins(claims)
+        document({"lines": [line.document() for line in lines], "claims": rulings, "notes": notes, "exit": int(code)})
     else:
         screen.suite(out, lines)
+        screen.lab_claims(out, claims)
         for note in notes:
             plain(f"note: {note}")
     return code
@@ -141,6 +145,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    signatures: Annotated[
+        str, typer.Option("--signatures", help="of a trace.parquet, verify: all | at most so many")
+    ] = "",
     pictures: Annotated[
         Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
     ] = None,
@@ -150,16 +157,21 @@ def check(
     if (run_dir is None) == (proof is None):
         raise UsageError("check: give a run (runs/latest) or --evidence FILE, one of the two")
     if proof is not None:
+        from harness import evidence
+
         return evidence.prove(proof, json)
     assert run_dir is not None
     if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
         _sweep()
     opened = judging.open_run(run_dir, checker or ())
+    opened.signatures_most = judging.signatures_most(signatures)
     names = judging.checker_names(opened, checker or ())
     verdicts = judging.judge(opened, names, consistency)
     if not checker:
         judging.keep(opened, verdicts, say)
     if evidence_out is not None:
+        from harness import evidence
+
         evidence.keep(opened, evidence_out)
     if elle_cli is not None:
         from harness import elle_cli as elle
@@ -195,23 +207,9 @@ def list_(
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(help="a run directory")], json: JsonOption = False) -> int:
-    """Write a run's report.html again."""
-    _sweep()
-    if not run_dir.is_dir():
-        raise UsageError(f"{run_dir}: is not a run directory; the newest one is runs/latest")
-    judging.readable(run_dir)
-    path = judging.write_report(run_dir)
-    if json:
-        document({"report": str(path)})
-    else:
-        plain(str(path))
-    return Exit.AS_EXPECTED
-
-
-@app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="mend what can be mended")] = False,
+    browser: Annotated[bool, typer.Option("--browser", help="with --fix: a Chromium too, for browser tests")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="remove everything that runs left on this machine")] = False,
     json: JsonOption = False,
 ) -> int:
@@ -226,33 +224,12 @@ def doctor(
         else:
             plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
         return Exit.AS_EXPECTED
-    found = physician.examine(fix, say)
+    found = physician.examine(fix, say, browser)
     if json:
         document({**msgspec.to_builtins(found), "ok": found.ok})
     else:
         screen.examination(out, found)
     return Exit.AS_EXPECTED if found.ok else Exit.ENVIRONMENT
-
-
-@app.command()
-def export(
-    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
-    edn: Annotated[bool, typer.Option("--edn", help="Jepsen's EDN, one operation a line")] = False,
-    json: JsonOption = False,
-) -> int:
-    """Write a run's history to standard output in another format."""
-    from results.export import to_edn
-
-    if not edn:
-        raise UsageError("export: say which format: moonquake export RUN_DIR --edn")
-    _sweep()
-    path = run_dir / "history.jsonl" if run_dir.is_dir() else run_dir
-    if json:
-        document({"edn": list(to_edn(path))})
-        return Exit.AS_EXPECTED
-    for line in to_edn(path):
-        sys.stdout.write(line + "\n")
-    return Exit.AS_EXPECTED
 
 
 def _register(words: Sequence[str]) -> None:

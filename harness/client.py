@@ -227,7 +227,7 @@ class Load:
         return not self._closing
 
     def _sign(self, wallet: Wallet, seq: int, task: Task) -> Transaction:
-        blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations)
+        blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations, task.padding)
         statement = self._genesis.domain.transaction(tx_id(blank))
         return msgspec.structs.replace(blank, signature=wallet.signer.sign(statement))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.backends.port import MachineError
+from harness.outcome import MachineError
 
 
 class _Head(msgspec.Struct):

@@ -14,10 +14,12 @@ from harness.console import JsonOption, document, out, plain, say
 from harness.outcome import Exit, UsageError, nearest
 
 PARTS = {
+    "campaigns": "harness.bench.campaigns",
     "sim": "harness.bench.sim",
     "cores": "harness.bench.cores",
     "linear": "harness.bench.checkers_linear",
     "elle": "harness.bench.checkers_elle",
+    "trace": "harness.bench.checkers_trace",
 }
 
 

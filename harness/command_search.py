@@ -30,6 +30,7 @@ from harness.progress import Observer
 from harness.scenario import Scenario
 from harness.timing_search import search_timing
 from harness.toml import duration
+from results.report.campaign import write_campaign
 
 DEFAULT_RUNS = 1000
 DEFAULT_CLIMB = 200
@@ -73,10 +74,13 @@ def search(
         with _progress() as show:
             campaign = Campaign(job, first, budget, state, pool, partial(record, directory), show)
             campaign.run()
+        found = campaign.document()
+        page = write_campaign(state.directory, found)
     if json:
-        document(campaign.document())
+        document({**found, "page": str(page)})
     else:
         _report(campaign)
+        plain(f"page: {page}")
     return exit_of(campaign)
 
 

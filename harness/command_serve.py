@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import time
@@ -12,7 +13,7 @@ import typer
 import uvicorn
 
 from harness.backends.port import MachineError
-from harness.console import RUNS, JsonOption, document, plain
+from harness.console import RUNS, JsonOption, document, plain, standard_output
 from harness.outcome import Exit, UsageError
 from results.web.app import make_app
 from results.web.guard import is_loopback
@@ -42,11 +43,13 @@ def serve(
     address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
     if json:
         document({"url": address, "runs": str(runs), "token": token or None})
+        standard_output.get().flush()  # whoever reads it waits for it
     else:
         plain(f"{runs} at {address}\nIt reads only. Ctrl-C ends it.")
     app = make_app(runs, time.time, token)  # noqa: TID251 - to tell running runs from those that were broken off
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
-    uvicorn.Server(config).run(sockets=[listening])
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        uvicorn.Server(config).run(sockets=[listening])
     return Exit.AS_EXPECTED
 
 

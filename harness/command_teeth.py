@@ -70,8 +70,8 @@ def exit_of(found: dict[str, Any]) -> Exit:
     if survivors or unnoticed or found["false_alarms"]:
         return Exit.SURPRISE
     missing = [row["id"] for row in (*found["mutants"], *found["lab"]) if row.get("errors") or row.get("error")]
-    unplayed = [row["id"] for row in found["mutants"] if not row["seeds"]]
-    return Exit.INCONCLUSIVE if missing or unplayed or found["gaps"] or found["interrupted"] else Exit.AS_EXPECTED
+    doubtful = missing or found["clean_unjudged"] or found["unplayed"] or found["gaps"] or found["interrupted"]
+    return Exit.INCONCLUSIVE if doubtful else Exit.AS_EXPECTED
 
 
 # ---------------------------------------------------------------- what to play
@@ -150,10 +150,11 @@ def _document(ledger: Ledger, whole: bool, interrupted: bool) -> dict[str, Any]:
     return {
         "mutants": rows,
         **ledger.clean(),
-        "survivors": [row["id"] for row in rows if not row["killed"]],
+        "survivors": [row["id"] for row in rows if row["seeds"] and not row["killed"]],
         "kill_rate": sum(row["killed"] for row in rows) / len(rows) if rows else None,
         "lab": [{**row, "what": what[row["id"]]} for row in lab],
         "unnoticed": [row["id"] for row in lab if not row["caught"]],
+        "unplayed": ledger.unplayed(),
         "checkers": dict(sorted(fired.items(), key=lambda item: (-item[1], item[0]))),
         "gaps": gaps(list(mutants().values())) if whole else [],
         "left_out": [{"id": entry.id, "why": entry.why} for entry in read_catalogue().left_out],
@@ -174,10 +175,12 @@ def _page(directory: Path, found: dict[str, Any]) -> Path:
 def _print(found: dict[str, Any]) -> None:
     out.print(_matrix(found["mutants"]))
     rows, lab = found["mutants"], found["lab"]
-    killed = f"{len(rows) - len(found['survivors'])} of {len(rows)} killed"
+    killed = f"{sum(row['killed'] for row in rows)} of {len(rows)} killed"
     plain(f"survivors: {', '.join(found['survivors']) or 'none'}; {killed}")
     if lab:
         plain(f"traps unnoticed: {', '.join(found['unnoticed']) or 'none'}; {len(lab)} set")
+    if found["unplayed"]:
+        plain(f"not played: {', '.join(found['unplayed'])}; go on with --resume")
     for gap in found["gaps"]:
         plain(f"gap: {gap}")
     if found["clean_runs"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,17 +109,20 @@ def _option(text: str) -> tuple[str, Any]:
 def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], observer: Observer) -> Judged:
     """Run a plan, judge it and write its report. Raises what the runner raises, Interrupted too."""
     runner = Runner(plan, backend, root, notes, observer)
+    directory = runner.directory
     try:
         runner.run()
+        del runner
+        gc.collect()  # a simulated cluster is one large cycle, and its trace is about to be read
         observer.say("judging")
-        run, verdicts, expected, report = judging.conclude(runner.directory)
+        run, verdicts, expected, report = judging.conclude(directory)
     except KeyboardInterrupt:  # no loop runs that would have noticed: the nodes are gone, the records complete
-        again = f"`moonquake check {runner.directory}` judges them"
-        raise Interrupted(f"the records are in {runner.directory}; {again}") from None
+        again = f"`moonquake check {directory}` judges them"
+        raise Interrupted(f"the records are in {directory}; {again}") from None
     info = run.info
-    digest = digest_of_run(runner.directory) if info.backend == "sim" else None
+    digest = digest_of_run(directory) if info.backend == "sim" else None
     return Judged(
-        runner.directory, info.name, info.regime, info.expect, expected, verdicts, report, info.backend, info.layer,
+        directory, info.name, info.regime, info.expect, expected, verdicts, report, info.backend, info.layer,
         info.notes, digest,
     )  # fmt: skip
 

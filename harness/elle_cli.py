@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from harness.backends.port import MachineError
+from harness.outcome import MachineError
 from results.export import operation_edn
 from results.history import HistoryError
 from results.store import Run

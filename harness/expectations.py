@@ -13,7 +13,7 @@ RECEIPTS = "receipts"
 # Judged where they are named, or where the workload makes what they judge: elsewhere they would say UNKNOWN.
 ON_REQUEST = frozenset((
     "linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays", "forensics", "accountability",
-    "preconfirmation", "accusations", "catch-up", "view-sync", "commit-bound", "reorg",
+    "preconfirmation", "accusations", "catch-up", "fallbacks", "view-sync", "commit-bound", "reorg",
 ))  # fmt: skip
 OWED = {"list-append": ("elle-list-append",)}  # workload -> checkers that judge each of its runs
 _WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)

@@ -7,11 +7,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Interrupted(Exception):
-    """The run was asked to end. What was recorded is in the run directory (exit 2: it proves nothing either way)."""
+from harness.outcome import SIGNALS as SIGNALS
+from harness.outcome import Interrupted as Interrupted
 
 
 class Interruption:

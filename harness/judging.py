@@ -9,14 +9,13 @@ from pathlib import Path
 import msgspec
 
 from checkers import registry
-from harness import evidence, plugins, rundir
-from harness.backends.port import MachineError
+from harness import plugins, rundir
 from harness.expectations import as_expected, exit_code
-from harness.outcome import Exit, UsageError, nearest
+from harness.outcome import Exit, MachineError, UsageError, nearest
 from results.alone import HistoryAlone
 from results.history import HistoryError
 from results.microops import APPEND, WRITE
-from results.store import Run, RunInfo
+from results.store import COLUMNS, Run, RunInfo
 from results.transactions import UnpairedError
 from results.verdict import Status, Verdict
 
@@ -26,6 +25,7 @@ RECORDS = ("run.json", "history.jsonl", "trace.jsonl")
 # Checkers of transactions, and what a history alone must hold to be judged by one of the others without being asked.
 TRANSACTIONAL = ("elle-list-append", "elle-rw-register")
 REGISTER_OPERATIONS = frozenset(("read", "write", "cas"))
+EVERY_SIGNATURE = 1 << 62
 FORENSICS = "forensics"
 DISAGREEMENT = frozenset(("fork", "diverged", "two-certificates"))  # anomalies that have culprits
 
@@ -37,11 +37,13 @@ def open_run(path: Path, chosen: Sequence[str] = ()) -> Run:
     """
     if path.is_dir():
         run = readable(path)
-        for name, records in ((RECORDS[1], run.history), (RECORDS[2], run.trace)):
-            count = run.info.recorded.get(name, len(records))
-            if not records or len(records) != count:
+        columns = run.columns
+        trace = len(run.trace) if columns is None else len(columns)
+        for name, held in ((RECORDS[1], len(run.history)), (RECORDS[2], trace)):
+            count = run.info.recorded.get(name, held)
+            if not held or held != count:
                 raise HistoryError(
-                    f"{path / name}: truncated: it holds {len(records)} records"
+                    f"{path / name}: truncated: it holds {held} records"
                     + (f" where the run wrote {count}" if count else "")
                     + f"; what is missing would look like loss. {_again(run.info)}"
                 )
@@ -57,9 +59,36 @@ def open_run(path: Path, chosen: Sequence[str] = ()) -> Run:
     return alone
 
 
+def signatures_most(text: str) -> int | None:
+    """What `--signatures` says: a limit, or None if it says nothing. Raises UsageError."""
+    if text in ("", "all"):
+        return EVERY_SIGNATURE if text else None
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(f"--signatures {text}: give `all` or a whole number")
+    return int(text)
+
+
+def write_columns(path: Path) -> tuple[Path, int]:
+    """Write the trace.parquet of a run directory; returns its path and how many records it holds.
+
+    Raises UsageError, HistoryError on a damaged trace, MachineError when the disk refuses.
+    """
+    from results.trace_parquet import convert  # arrow: half a second that other commands do without
+
+    source = path / RECORDS[2]
+    if not source.exists():
+        raise UsageError(f"export: {source}: there is no such trace; give a run directory (runs/latest)")
+    try:
+        return path / COLUMNS, convert(source, path / COLUMNS)
+    except OSError as error:
+        raise MachineError(f"{path / COLUMNS}: cannot be written: {error.strerror}; make room on the disk") from error
+
+
 def readable(path: Path) -> Run:
     """The run in a directory that has all its records. Raises HistoryError saying what a broken-off run lacks."""
     missing = [name for name in RECORDS if not (path / name).exists()]
+    if RECORDS[2] in missing and (path / COLUMNS).exists():
+        missing.remove(RECORDS[2])
     if RECORDS[0] in missing:
         raise HistoryError(f"{path}: has no {RECORDS[0]}; is it a run directory? The newest one is runs/latest")
     run = Run(path)
@@ -79,7 +108,7 @@ def _again(info: RunInfo) -> str:
 
 def checker_names(run: Run, chosen: Sequence[str]) -> list[str]:
     """The checkers to run: those chosen, else those the run asks for, else all. Raises UsageError on unknown ones."""
-    known = list(plugins.registered("checkers"))
+    known = registry.names()
     for name in chosen:
         if name not in known and not plugins.is_file(name):
             raise UsageError(f"--checker {name}: no such checker; {nearest(name, known)}")
@@ -162,6 +191,8 @@ def explained(run: Run, verdicts: list[Verdict]) -> list[Verdict]:
     if all(verdict.property != FORENSICS for verdict in verdicts):
         verdicts = [*verdicts, *judge(run, [FORENSICS])]
     if any(verdict.measures.get("culprits") for verdict in verdicts if verdict.property == FORENSICS):
+        from harness import evidence  # culprits and all: what most judgements can do without
+
         evidence.keep(run, run.directory / "evidence.json")
     return verdicts
 

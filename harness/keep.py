@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from faults.port import NodeId
 from harness import collect, rundir
 from harness.backends.port import MachineError, RunningCluster
-from harness.backends.sim.cluster import SimCluster, events_of
+from harness.backends.sim.cluster import SimCluster
+from harness.backends.sim.node import Traced, record_of
 from harness.recorder import Recorder
 from results.history import Operation
 from results.store import Run, RunInfo
 from results.trace import TraceEvent, read_trace
+
+PART = 20_000  # records that are encoded at a time
 
 
 class Keep(Protocol):
@@ -60,21 +64,25 @@ class DirectoryKeep:
 
     def collect(self, cluster: RunningCluster) -> tuple[int, list[str]]:
         if isinstance(cluster, SimCluster):
-            data, count = merged(cluster)
-            self._write(data)
-            return count, []
+            return self._write(merged(cluster)), []
         files = {node: cluster.trace_file(node) for node in cluster.roster.nodes}
         notes = collect.merge_traces(files, cluster.roster.byzantine, self._trace)
         return collect.count_records(self._trace), notes
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, parts: Iterable[tuple[bytes, int]]) -> int:
+        """Write the trace part by part; returns the number of records."""
+        count = 0
         try:
-            self._trace.write_bytes(data)
+            with self._trace.open("wb") as file:
+                for data, records in parts:
+                    file.write(data)
+                    count += records
         except OSError as error:
             raise MachineError(
                 f"{self._trace}: cannot be written: {error.strerror}; make room on the disk, or choose another with"
                 " --runs DIR"
             ) from error
+        return count
 
     def said_by(self, nodes: Collection[str]) -> list[TraceEvent]:
         return [event for event in read_trace(self._trace) if event["node"] in nodes]
@@ -115,8 +123,9 @@ class MemoryKeep:
 
     def collect(self, cluster: RunningCluster) -> tuple[int, list[str]]:
         assert isinstance(cluster, SimCluster), "only simulated runs are kept in memory"
-        self.trace, count = merged(cluster)
-        return count, []
+        parts = list(merged(cluster))
+        self.trace = b"".join(data for data, _ in parts)
+        return sum(records for _, records in parts), []
 
     def said_by(self, nodes: Collection[str]) -> list[TraceEvent]:
         return [event for event in self.events if event["node"] in nodes]
@@ -161,20 +170,25 @@ class MemoryRun(Run):
         return self._keep.events
 
 
-def merged(cluster: SimCluster) -> tuple[bytes, int]:
-    """The nodes' traces as `collect.merge_traces` would merge their files (bytes of trace.jsonl, number of records)."""
+def merged(cluster: SimCluster) -> Iterator[tuple[bytes, int]]:
+    """The nodes' traces as `collect.merge_traces` would merge their files: bytes of trace.jsonl and the number of
+    records in them, PART records at a time, so that a long run is not in memory three times."""
     byzantine = set(cluster.roster.byzantine)
     bodies: set[str] = set()
-    events: list[dict[str, Any]] = []
+    entries: list[tuple[NodeId, Traced]] = []
     for name in sorted(cluster.nodes, key=lambda n: (n in byzantine, n)):  # honest first: their bodies are kept
-        for event in events_of(cluster.nodes[name]):
-            if event["event"] == "body":
-                if event["batch"] in bodies:
+        for traced in cluster.nodes[name].trace:
+            if traced[2] == "body":
+                batch = traced[3]["batch"]
+                if batch in bodies:
                     continue
-                bodies.add(event["batch"])
-            events.append(event)
-    events.sort(key=lambda event: int(event["time"]))
-    return msgspec.json.Encoder().encode_lines(events), len(events)
+                bodies.add(batch)
+            entries.append((name, traced))
+    entries.sort(key=lambda entry: entry[1][0])
+    encoder = msgspec.json.Encoder()
+    for first in range(0, len(entries), PART):
+        part = entries[first : first + PART]
+        yield encoder.encode_lines([record_of(name, traced) for name, traced in part]), len(part)
 
 
 def decode_lines(data: bytes) -> list[TraceEvent]:
@@ -194,4 +208,11 @@ def digest_of(trace: bytes, history: bytes) -> str:
 
 def digest_of_run(directory: Path) -> str:
     """The digest of a run directory. Raises OSError when a file is missing."""
-    return digest_of((directory / "trace.jsonl").read_bytes(), (directory / "history.jsonl").read_bytes())
+    sha = hashlib.sha256()
+    for name in ("trace.jsonl", "history.jsonl"):
+        path = directory / name
+        sha.update(path.stat().st_size.to_bytes(8, "big"))
+        with path.open("rb") as file:
+            for part in iter(lambda: file.read(1 << 20), b""):
+                sha.update(part)
+    return sha.hexdigest()

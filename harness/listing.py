@@ -7,7 +7,7 @@ from harness import plugins, screen, shipped
 from harness.console import document, out, standard_output
 from harness.outcome import Exit, UsageError, nearest
 
-KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers")
+KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers", "claims")
 
 
 def rows(what: str) -> dict[str, str]:
@@ -24,6 +24,10 @@ def rows(what: str) -> dict[str, str]:
         return {name: summary(type(select.make(name))) for name in select.CLASSES}
     if what == "scenarios":
         return {name: _scenario(name) for name in shipped.shipped()}
+    if what == "claims":
+        from results.claim import register
+
+        return {claim.id: f"[tier {claim.tier}] {claim.statement}" for claim in register().values()}
     if what == "frontiers":
         from harness.frontier_attacks import ATTACKS
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from enum import IntEnum
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Exit(IntEnum):
@@ -21,6 +24,14 @@ class UsageError(ValueError):
 
 class ScenarioError(UsageError):
     """A scenario that is malformed or says one thing and does another."""
+
+
+class MachineError(RuntimeError):
+    """This machine cannot do what was asked (exit code 4). The message names the command that mends it."""
+
+
+class Interrupted(Exception):
+    """The run was asked to end. What was recorded is in the run directory (exit 2: it proves nothing either way)."""
 
 
 class RecordingError(RuntimeError):

@@ -149,9 +149,12 @@ def _asked() -> Iterator[set[str]]:
         keys.add(self.key(name))
         return original(self, name, *default)
 
+    def asked(self: Table, name: str) -> bool:
+        keys.add(self.key(name))
+        return maybe(self, name)
+
     maybe = Table.asked
-    Table.raw = raw  # type: ignore[method-assign]
-    Table.asked = lambda self, name: (keys.add(self.key(name)), maybe(self, name))[1]  # type: ignore[method-assign]
+    Table.raw, Table.asked = raw, asked  # type: ignore[assignment,method-assign]
     try:
         yield keys
     finally:

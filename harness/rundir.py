@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from harness.backends.port import MachineError
+from harness.outcome import MachineError
 from results.store import RunInfo
 from results.verdict import Verdict
 

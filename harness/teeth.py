@@ -39,7 +39,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Done(msgspec.Struct, frozen=True, omit_defaults=True):
     """What came of it. `hit`: killed, noticed, or in a clean run a false alarm; `by`: properties that failed, or signs;
-    `called`: some patch was; `error`: why nothing can be said."""
+    `seconds` of processor time; `called`: some patch was; `error`: why nothing can be said."""
 
     task: Task
     hit: bool = False
@@ -51,7 +51,7 @@ class Done(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def play(task: Task) -> Done:
     """Play one step. Whatever goes wrong is in the answer."""
-    begun = time.monotonic()
+    begun = time.process_time()
     try:
         with limited(RUN_CPU_S):
             done = _play(task)
@@ -59,7 +59,7 @@ def play(task: Task) -> Done:
         done = Done(task, error=f"it took more than {RUN_CPU_S:g} s of processor time")
     except Exception:
         done = Done(task, error=traceback.format_exc())
-    return msgspec.structs.replace(done, seconds=round(time.monotonic() - begun, 3))
+    return msgspec.structs.replace(done, seconds=round(time.process_time() - begun, 3))
 
 
 def under_witness(mutant: Mutant, seed: int = 1) -> tuple[Trial, tuple[Use, ...]]:

@@ -164,6 +164,12 @@ class Ledger:
             "unjudged": len(found) - len(judged),
         }  # fmt: skip
 
+    def unplayed(self) -> list[str]:
+        """Mutants and traps of which not even the first seed was played."""
+        played = {(task.kind, task.id) for task in self.done}
+        wanted = [("witness", mutant.id) for mutant in self.mutants] + [("trap", trap) for trap in self.traps]
+        return [ident for kind, ident in wanted if (kind, ident) not in played]
+
     def lab(self) -> list[dict[str, Any]]:
         """One row a trap."""
         rows = []
@@ -178,7 +184,8 @@ class Ledger:
         shares = {g: s for g in self.aim.generators if (s := self.share("clean", "", g))["runs"]}
         runs, hits = sum(s["runs"] for s in shares.values()), sum(s["hits"] for s in shares.values())
         high = binomial_interval(hits, runs)[1]
+        unjudged = sum(bool(done.error) for task, done in self.done.items() if task.kind == "clean")
         return {
             "clean_runs": runs, "false_alarms": hits, "false_alarms_high": high,
-            "rule_of_three": 3 / runs if runs and not hits else None, "clean": shares,
+            "rule_of_three": 3 / runs if runs and not hits else None, "clean": shares, "clean_unjudged": unjudged,
         }  # fmt: skip

@@ -17,6 +17,7 @@ import msgspec
 from nacl.exceptions import BadSignatureError, CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
+from nodes.byobject import ByObject
 from nodes.messages import NodeId
 
 _encoder = msgspec.msgpack.Encoder()
@@ -139,23 +140,31 @@ _FLAGS = tuple(bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)
 _DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
+_signers: ByObject[tuple[Sequence[NodeId], tuple[NodeId, ...]]] = ByObject(128)  # by bitmap: members, signers
+
+
 def bitmap_of(members: Sequence[NodeId], signers: Iterable[NodeId]) -> bytes:
     """Bitmap over `members` (bit i of byte i//8, least significant first) with the bits of `signers` set."""
-    return _bitmap(bytes(map(frozenset(signers).__contains__, members)))
+    return bitmap_of_flags(bytes(map(frozenset(signers).__contains__, members)))
 
 
-def _bitmap(flags: bytes) -> bytes:
+def bitmap_of_flags(flags: bytes) -> bytes:
     """The bitmap of one byte, 0 or 1, a member."""
     return int(flags.translate(_DIGITS)[::-1], 2).to_bytes((len(flags) + 7) // 8, "little") if flags else b""
 
 
 def signers_of(members: Sequence[NodeId], bitmap: bytes) -> tuple[NodeId, ...] | None:
     """Members whose bit is set, in committee order; None if the length is wrong or a bit lies outside (check 0.2)."""
+    known = _signers.get(bitmap)
+    if known is not None and known[0] is members:
+        return known[1]
     if len(bitmap) != (len(members) + 7) // 8:
         return None
     if int.from_bytes(bitmap, "little") >> len(members):
         return None
-    return tuple(compress(members, b"".join([_FLAGS[byte] for byte in bitmap])))
+    signers = tuple(compress(members, b"".join([_FLAGS[byte] for byte in bitmap])))
+    _signers.put(bitmap, (members, signers))
+    return signers
 
 
 def assemble(
@@ -167,7 +176,7 @@ def assemble(
     if len(chosen) > weight:
         chosen = chosen[:weight]
         flags = bytes(map(frozenset(chosen).__contains__, members))
-    return _bitmap(flags), tuple(map(signatures.__getitem__, chosen))
+    return bitmap_of_flags(flags), tuple(map(signatures.__getitem__, chosen))
 
 
 _hex: dict[bytes, str] = {}
@@ -178,6 +187,10 @@ def hex_of(signatures: Iterable[bytes]) -> list[str]:
     """Signatures as traces hold them. Many nodes of one process report the same ones: the strings are shared."""
     if len(_hex) >= _HEX_KEPT:
         _hex.clear()
+    signatures = tuple(signatures)
+    shared = list(map(_hex.get, signatures))
+    if all(shared):
+        return shared  # type: ignore[return-value]  # none is None
     return [_hex.get(signature) or _hex.setdefault(signature, signature.hex()) for signature in signatures]
 
 
@@ -201,11 +214,16 @@ def certificate_fault(
         return f"{len(signatures)} signatures for {len(signers)} signers"
     if len(signers) < threshold:
         return f"{len(signers)} signers, threshold {threshold}"
-    each = [statements] * len(signers) if isinstance(statements, bytes) else statements
-    if len(each) != len(signers):
+    public_keys = list(map(keys.__getitem__, signers))
+    if isinstance(statements, bytes):
+        knows = getattr(verifier, "knows", None)  # nodes/remember.py: all at once, where they have been met as votes
+        if knows is not None and knows(public_keys, statements, signatures):
+            return None
+        statements = [statements] * len(signers)
+    if len(statements) != len(signers):
         return "one statement per signer is needed"
     verify = verifier.verify
-    for signer, statement, signature in zip(signers, each, signatures, strict=True):
-        if not verify(keys[signer], statement, signature):
+    for signer, public_key, statement, signature in zip(signers, public_keys, statements, signatures, strict=True):
+        if not verify(public_key, statement, signature):
             return f"bad signature of {signer}"
     return None

@@ -60,8 +60,8 @@ class IdealVerifier(RememberingVerifier):
     def verify(self, public_key: bytes, statement: bytes, signature: bytes) -> bool:
         """Is this the one signature that the key's seed gives for the statement? Never raises, whatever it is given."""
         try:
-            known = self._young.get(signature)  # first: nearly every question is a repeat
-            if known is not None and known[1] == statement and known[0] == public_key:
+            known = self._young.get(statement)  # first: nearly every question is a repeat
+            if known is not None and known.get(signature) == public_key:
                 return True
             return super().verify(public_key, statement, signature)
         except (TypeError, ValueError):  # not bytes

@@ -29,6 +29,11 @@ class HistoryAlone(Run):
         return list(operations(self.path))
 
     @cached_property
+    def columns(self) -> None:
+        """A history alone has no trace."""
+        return None
+
+    @cached_property
     def trace(self) -> Sequence[TraceEvent]:
         raise HistoryError(f"{self.path} is a history alone; this checker needs a run directory with trace.jsonl")
 

@@ -15,6 +15,13 @@ import msgspec
 UNDECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding hostile JSON can raise
 
 
+def whole_text(data: bytes) -> bytes:
+    """The same bytes, if all are UTF-8: msgspec does not look into what it skips. Raises UnicodeDecodeError."""
+    if not data.isascii():
+        data.decode()
+    return data
+
+
 class HistoryError(ValueError):
     """A history or trace file that cannot be read; says which line and why."""
 
@@ -43,7 +50,7 @@ def read_history(path: Path) -> Iterator[Operation]:
     decoder = msgspec.json.Decoder(Operation)
     for number, line in _lines(path):
         try:
-            yield decoder.decode(line)
+            yield decoder.decode(whole_text(line))
         except UNDECODABLE as error:
             raise HistoryError(f"{path}:{number}: not a history record: {error}") from error
 

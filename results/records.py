@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from results.edn import EdnError, as_json, read_edn
-from results.history import UNDECODABLE, HistoryError, Operation
+from results.history import UNDECODABLE, HistoryError, Operation, whole_text
 
 CHUNK_BYTES = 8 << 20
 NULL = msgspec.Raw(b"null")
@@ -84,13 +84,17 @@ def of_operations(history: Iterable[Operation]) -> Iterator[list[Record]]:
 def _operation(record: Record, number: int, path: Path) -> Operation:
     if record.process is None:
         raise HistoryError(f"{path}:{record.line or number + 1}: an operation without a `process`")
+    try:
+        value = msgspec.json.decode(record.value)
+    except UNDECODABLE as error:
+        raise HistoryError(f"{path}:{record.line or number + 1}: value: {error}") from error
     return Operation(
         index=number if record.index is None else record.index,
         time=number if record.time is None else record.time,
         process=record.process,
         type=record.type,
         f=record.f or "",
-        value=msgspec.json.decode(record.value),
+        value=value,
         tx=record.tx,
         phase=record.phase,
         gateway=record.gateway,
@@ -121,7 +125,7 @@ def _json_lines(path: Path) -> Iterator[list[Record]]:
 
 def _decoded(decoder: msgspec.json.Decoder[Record], lines: bytes, number: int, count: int, path: Path) -> list[Record]:
     try:
-        records = decoder.decode_lines(lines)
+        records = decoder.decode_lines(whole_text(lines))
     except UNDECODABLE:
         records = []
     if len(records) == count:
@@ -132,7 +136,7 @@ def _decoded(decoder: msgspec.json.Decoder[Record], lines: bytes, number: int, c
     for line, text in enumerate(lines.splitlines(), number):
         if text.strip():
             try:
-                record = decoder.decode(text)
+                record = decoder.decode(whole_text(text))
             except UNDECODABLE as error:
                 raise HistoryError(f"{path}:{line}: not a history record: {error}") from error
             record.line = line
@@ -143,7 +147,7 @@ def _decoded(decoder: msgspec.json.Decoder[Record], lines: bytes, number: int, c
 def _json_array(path: Path) -> list[Record]:
     data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     try:
-        return msgspec.json.decode(data, type=list[Record])
+        return msgspec.json.decode(whole_text(data), type=list[Record])
     except UNDECODABLE as error:
         raise HistoryError(f"{path}: not an array of operations: {error}{_where(data, error)}") from error
 

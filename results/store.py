@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from results.history import UNDECODABLE, HistoryError, Operation, read_history
+from results.history import UNDECODABLE, HistoryError, Operation, read_history, whole_text
 from results.trace import TraceEvent, read_trace
 from results.verdict import Verdict
+
+if TYPE_CHECKING:
+    from results.trace_columns import TraceColumns
+
+COLUMNS = "trace.parquet"
 
 
 class FaultInfo(msgspec.Struct, omit_defaults=True):
@@ -88,12 +93,13 @@ class Run:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.signatures_most: int | None = None  # that judges of columns verify; None: their own limit
 
     @cached_property
     def info(self) -> RunInfo:
         path = self.directory / "run.json"
         try:
-            return msgspec.json.decode(path.read_bytes(), type=RunInfo)
+            return msgspec.json.decode(whole_text(path.read_bytes()), type=RunInfo)
         except FileNotFoundError as error:
             raise HistoryError(f"{path}: no such file; is {self.directory} a run directory?") from error
         except OSError as error:
@@ -106,8 +112,25 @@ class Run:
         return list(read_history(self.directory / "history.jsonl"))
 
     @cached_property
+    def columns(self) -> TraceColumns | None:
+        """The trace as columns, if there is a trace.parquet: then it is what is judged.
+
+        Raises HistoryError if there is a trace.jsonl too that it was not made from.
+        """
+        path = self.directory / COLUMNS
+        if not path.exists():
+            return None
+        from results.trace_columns import TraceColumns  # arrow: a second that runs without such a file do without
+
+        columns = TraceColumns(path)
+        columns.check_source(self.directory / "trace.jsonl")
+        return columns
+
+    @cached_property
     def trace(self) -> Sequence[TraceEvent]:
         """All trace events, ordered by time."""
+        if self.columns is not None:
+            return self.columns.records()
         return sorted(read_trace(self.directory / "trace.jsonl"), key=lambda event: int(event["time"]))
 
     @cached_property

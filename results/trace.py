@@ -29,7 +29,8 @@ Fields by event:
     available          {batch, proposer, clan, seq, tx_count, byte_length, created_ms, signers, signatures}
                                                                    first sight of a valid DAQC
     retrieve           {batch, ok, from}                           a fetch ended; ok false: one attempt timed out
-    forward            {tx, family}                                gateway sent the transaction to its family
+    forward            {tx, family, attempt}                       gateway sent the transaction to its family
+    receipt            {tx, member, received_ms, signature}        gateway got the family member's signed receipt
     received           {tx, role, from}                            family member got it; role: primary | secondary
     include            {tx, batch, role, primary}                  batch proposer put it in a batch
     execute            {height, block, clan, prev_root, root, batches, void, applied, aborted}
@@ -68,7 +69,7 @@ def read_trace(path: Path) -> Iterator[TraceEvent]:
         except UNDECODABLE as error:
             raise HistoryError(f"{path}:{number}: not a trace record: {error}") from error
         for key, kind in _REQUIRED.items():
-            if not isinstance(event.get(key), kind):
+            if type(event.get(key)) is not kind:
                 raise HistoryError(
                     f"{path}:{number}: trace record whose {key!r} is not there, or is no {kind.__name__}"
                 )

@@ -18,14 +18,17 @@ import msgspec
 import numpy as np
 
 from results.history import HistoryError
-from results.microops import NIL, READ, VERBS, Columns, Flags, Ints, Names, StepError, flatten
+from results.microops import NAMED, NIL, READ, VERBS, Columns, Flags, Ints, Names, StepError, flatten
 from results.records import NULL, Record
 
 OK, INFO, FAIL = 0, 1, 2
 _STATUS = {"ok": OK, "info": INFO, "fail": FAIL}
+_INVOKE = 3
+_KINDS = {**_STATUS, "invoke": _INVOKE}
 NEVER = int(np.iinfo(np.int64).max)  # completion of a transaction whose end nobody saw
 FINAL_PHASES = ("", "exec", "execution")  # an ok at an earlier phase may still be undone: unknown
 _NEMESIS = "nemesis"
+_LAST = frozenset(FINAL_PHASES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +177,54 @@ class _Loader:
 
     def take(self, records: list[Record], ranks: Sequence[int]) -> None:
         """Account for records in their order."""
-        heads: list[tuple[int, ...]] = []
-        values: list[msgspec.Raw] = []
-        waiting = self._open
         if records and records[0].index is not None and records[-1].index is not None:
             skipped = records[-1].index - records[0].index + 1 - len(records)
             self._gaps += skipped > 0 or (self._last is not None and records[0].index != self._last + 1)
             self._last = records[-1].index
+        if not self._pair(records, ranks):
+            self._go_through(records, ranks)
+        for _, record in self._open.values():  # not to hold the whole chunk's text in memory
+            record.value = msgspec.Raw(bytes(record.value))
+
+    def _pair(self, records: list[Record], ranks: Sequence[int]) -> bool:
+        """Pair transactions of processes with numbers, all at once; False, and nothing done, if there is more to it."""
+        if {record.f for record in records} != {"txn"} or not {record.phase for record in records} <= _LAST:
+            return False
+        waiting = list(self._open.values())
+        whole = [record for _, record in waiting] + records
+        processes = [record.process for record in whole]
+        if set(map(type, processes)) != {int} or not all(-NAMED < process < NAMED for process in set(processes)):  # type: ignore[operator]
+            return False
+        rank = np.array([*(invoked for invoked, _ in waiting), *ranks], np.int64)
+        kind = np.fromiter(map(_KINDS.__getitem__, [record.type for record in whole]), np.int64, len(whole))
+        process = np.array(processes, np.int64)
+        order = np.argsort(process, kind="stable")
+        fresh = np.ones(len(order), np.bool_)
+        fresh[1:] = process[order[1:]] != process[order[:-1]]
+        starts = np.flatnonzero(fresh)
+        odd = (np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))) % 2 == 1
+        if ((kind[order] == _INVOKE) == odd).any():
+            return False  # somebody invokes twice or ends what never began: said by the other way
+        ends = order[odd]
+        pairs = np.argsort(ends)
+        ends, begins = ends[pairs], order[np.flatnonzero(odd) - 1][pairs]
+        completed = np.where(kind[ends] == OK, rank[ends], NEVER)
+        index = [-1 if (found := whole[end].index) is None else found for end in ends.tolist()]
+        line = [whole[end].line for end in ends.tolist()]
+        values = [whole[end].value for end in ends.tolist()]
+        for place in np.flatnonzero(kind[ends] != OK).tolist():
+            if bytes(values[place]) == NULL_TEXT:
+                values[place] = whole[int(begins[place])].value
+        open_ = np.setdiff1d(order[~odd], begins, assume_unique=True).tolist()
+        self._open = {whole[place].process: (int(rank[place]), whole[place]) for place in open_}
+        self._keep(np.array([kind[ends], process[ends], rank[begins], completed, index, line], np.int64), values)
+        return True
+
+    def _go_through(self, records: list[Record], ranks: Sequence[int]) -> None:
+        """The same one by one, whatever the records are. Raises UnpairedError."""
+        heads: list[tuple[int, ...]] = []
+        values: list[msgspec.Raw] = []
+        waiting = self._open
         for record, rank in zip(records, ranks, strict=True):
             process = record.process
             if process == _NEMESIS:
@@ -194,9 +238,7 @@ class _Loader:
                 raise self._error(record, f"process {process} ends an operation that it never invoked")
             invoked, invocation = waiting.pop(process)
             self._end(record, rank, invoked, invocation, heads, values)
-        self._keep(heads, values)
-        for _, record in waiting.values():  # not to hold the whole chunk's text in memory
-            record.value = msgspec.Raw(bytes(record.value))
+        self._keep(_table(heads), values)
 
     def _end(
         self, record: Record, rank: int, invoked: int, invocation: Record, heads: list[tuple[int, ...]],
@@ -227,20 +269,20 @@ class _Loader:
         values: list[msgspec.Raw] = []
         for invoked, record in self._open.values():
             self._end(msgspec.structs.replace(record, type="info"), NEVER, invoked, record, heads, values)
-        self._keep(heads, values)
+        self._keep(_table(heads), values)
         return _assembled(
             self._source, self._heads, self._columns, self._names, dict(self._others), self._premature, self._gaps
         )
 
-    def _keep(self, heads: list[tuple[int, ...]], values: list[msgspec.Raw]) -> None:
-        if not heads:
+    def _keep(self, heads: Ints, values: list[msgspec.Raw]) -> None:
+        if not values:
             return
         try:
             self._columns.append(flatten(values, self._names))
         except StepError as error:
-            line = heads[error.place][5]
+            line = int(heads[5, error.place])
             raise HistoryError(f"{self._source}:{line or '?'}: {error}") from error
-        self._heads.append(np.array(list(zip(*heads, strict=True)), np.int64))
+        self._heads.append(heads)
 
     def _error(self, record: Record, message: str) -> UnpairedError:
         line = f":{record.line}" if record.line else f": record {record.index}" if record.index is not None else ""
@@ -248,6 +290,11 @@ class _Loader:
 
 
 NULL_TEXT = bytes(NULL)
+
+
+def _table(heads: list[tuple[int, ...]]) -> Ints:
+    """Six rows of numbers."""
+    return np.array(heads, np.int64).reshape(-1, 6).T
 
 
 def _assembled(

@@ -33,7 +33,7 @@ class CertificateHider(Hiding):
     def strike(self, node: CorruptedNode, view: int, x: BlockCertificate, without: TimeoutCertificate) -> None:
         first, second = victims(node, self._halves)
         self.say(node, x, first)
-        beside = self.fallback(node, view, without)
+        beside = self.fallback(node, view, without, 1)
         for member in node.coalition:
             self.say(node, commit_vote(node, view, x.block, member), first)
             self.say(node, commit_vote(node, view + 1, block_hash(beside), member), second)

@@ -22,7 +22,7 @@ KINDS: tuple[VoteKind, ...] = ("optimistic", "normal", "fallback")
 class DomainConfuser(Behaviour):
     name: ClassVar[str] = "domain-confuser"
     attacks: ClassVar[tuple[str, ...]] = ("R8",)
-    breaks_at: ClassVar[str] = "1 with mutant A7 or A8, or where a kind is not signed"
+    breaks_at: ClassVar[str] = "1 with mutant A7 or A8, or where a kind is under no signature"
     aims_at: ClassVar[str] = "I-CERT, I-EPOCH: fork, state-root"
 
     def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:

@@ -3,8 +3,8 @@
 In a view that the coalition leads, and whose successor it leads too, the block is shown to no more honest nodes than a
 quorum needs, the coalition's votes stay inside, and the certificate X that they complete is kept. It says time-out to
 the second half at once: with f+1 members that draws theirs, and a timeout certificate without X. With both in hand
-it strikes; how, is the attack (`strike`). In the next view its own core is not heard. Certificates that a core cannot
-know of, nobody must miss: an attack that never held both has not bitten.
+it strikes; how, is the attack (`strike`). In the next view its own core is not heard. Before the first strike nothing
+counts in the receipt: an attack that never held both has not bitten.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ from nodes.messages import (
     TimeoutCertificate,
     block_hash,
 )
-
-CONSENSUS_STEPS = ("vote", "commit", "timeout")
 
 
 class Hiding(Rushing):
@@ -68,14 +66,17 @@ class Hiding(Rushing):
             self.receipt.matched += 1
             yield to, message
         elif hidden(node, view) or step == "proposal" or view - 1 in self._struck:
-            self.receipt.dropped += 1
+            self.receipt.dropped += bool(self._struck)
         else:
             yield to, message
 
     def act(self, node: CorruptedNode) -> Iterable[tuple[NodeId, Message]]:
         asked, self._asked = self._asked, []
         yield from ((to, BlockResponse((block,))) for to, block in asked)
+        counted = self.receipt.injected
         yield from super().act(node)
+        if not self._struck:
+            self.receipt.injected = counted
 
     # ------------------------------------------------------------ the two certificates
     def _consider(self, node: CorruptedNode, view: int) -> None:
@@ -118,18 +119,24 @@ class Hiding(Rushing):
         self._made[block_hash(made)] = made
         return made
 
-    def show(self, node: CorruptedNode, said: Proposal, half: int) -> None:
-        """Propose to one half, with the whole coalition's votes."""
+    def show(
+        self, node: CorruptedNode, said: Proposal, half: int, after_ms: float = 0, votes_after_ms: float = 0
+    ) -> None:
+        """Propose to one half, with the whole coalition's votes, these later if that is wanted."""
         targets = [n for n in victims(node, self._halves)[half] if n in node.committee.index]
         self.heard.learn(said)
-        self.say(node, said, targets)
+        self.say(node, said, targets, after_ms)
         for member in node.coalition:
-            self.say(node, vote(node, kind_of(said), said.block.view, block_hash(said.block), member), targets)
+            own = vote(node, kind_of(said), said.block.view, block_hash(said.block), member)
+            self.say(node, own, targets, after_ms + votes_after_ms)
 
-    def fallback(self, node: CorruptedNode, view: int, without: TimeoutCertificate, half: int = 1) -> Block:
-        """The rightful fallback proposal of the next view, beside X."""
+    def fallback(
+        self, node: CorruptedNode, view: int, without: TimeoutCertificate, *halves: int, after_ms: float = 0
+    ) -> Block:
+        """The rightful fallback proposal of the next view, beside X, to one half or both."""
         made = self.block(node, without.high.block, view + 1, 1)
-        self.show(node, proposal(node, made, without), half)
+        for half in halves:
+            self.show(node, proposal(node, made, without), half, after_ms)
         return made
 
 

@@ -24,5 +24,4 @@ class LateRelease(Hiding):
         self.say(node, x)
         for member in node.coalition:
             self.say(node, commit_vote(node, view, x.block, member))
-        self.fallback(node, view, without, 0)
-        self.fallback(node, view, without, 1)
+        self.fallback(node, view, without, 0, 1)

@@ -20,7 +20,7 @@ from nodes.messages import Message, NodeId, Timeout
 class LockLiar(Rushing):
     name: ClassVar[str] = "lock-liar"
     attacks: ClassVar[tuple[str, ...]] = ("C14", "C15")
-    breaks_at: ClassVar[str] = "f+1 in the tribe"
+    breaks_at: ClassVar[str] = "f+1 in the tribe, or 1 with mutant A11"
     aims_at: ClassVar[str] = "I-D, I-PFX: ancestry, fork, prefix"
 
     def __init__(self, half: bool = False, halves: Any = None) -> None:

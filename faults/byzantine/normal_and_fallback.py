@@ -1,7 +1,8 @@
 """Leader that proposes normally to one half and by fallback to the other in one view: it has what justifies either.
 
-Attack C4 of protocol.md 5.3: Hiding (hiding.py) gives it both for the view before. Nobody votes in both kinds, so
-within the bound at most one of the two blocks is certified; f+1 members certify both.
+Attack C4 of protocol.md 5.3: Hiding (hiding.py) gives it both for the view before. The first half gets the fallback
+block too, once it has voted and before the coalition has. Nobody votes in both kinds, so within the bound at most one
+of the two blocks is certified; f+1 members certify both.
 """
 
 from __future__ import annotations
@@ -21,5 +22,7 @@ class NormalAndFallback(Hiding):
     aims_at: ClassVar[str] = "I-U: fork, votes"
 
     def strike(self, node: CorruptedNode, view: int, x: BlockCertificate, without: TimeoutCertificate) -> None:
-        self.show(node, proposal(node, self.block(node, x.block, view + 1), x), 0)
-        self.fallback(node, view, without)
+        soon = node.committee.parameters.delta_ms / 4
+        self.fallback(node, view, without, 0, 1, after_ms=soon)  # queued first, so it leaves before the votes
+        normal = proposal(node, self.block(node, x.block, view + 1), x)
+        self.show(node, normal, 0, votes_after_ms=soon)

@@ -19,10 +19,10 @@ from nodes.messages import BlockCertificate, TimeoutCertificate
 class OptimisticAndFallback(Hiding):
     name: ClassVar[str] = "optimistic-and-fallback"
     attacks: ClassVar[tuple[str, ...]] = ("C5",)
-    breaks_at: ClassVar[str] = "f+1 in the tribe, or 1 with mutant MM1 or MM2"
+    breaks_at: ClassVar[str] = "f+1 in the tribe, or 1 with mutant MM1"
     aims_at: ClassVar[str] = "I-U: fork, votes"
 
     def strike(self, node: CorruptedNode, view: int, x: BlockCertificate, without: TimeoutCertificate) -> None:
         self.say(node, x, victims(node, self._halves)[0])
         self.show(node, proposal(node, self.block(node, x.block, view + 1)), 0)
-        self.fallback(node, view, without)
+        self.fallback(node, view, without, 1)

@@ -21,7 +21,7 @@ from nodes.messages import AvailabilityCertificate, Block, Message, NodeId
 class PayloadForger(Rushing):
     name: ClassVar[str] = "payload-forger"
     attacks: ClassVar[tuple[str, ...]] = ("C22",)
-    breaks_at: ClassVar[str] = "1 with mutant F1"
+    breaks_at: ClassVar[str] = "never: refused by each replica alone"
     aims_at: ClassVar[str] = "I-PAY: fork, dedup"
 
     def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:

@@ -18,7 +18,7 @@ from nodes.messages import BlockRequest, BlockResponse, Message, NodeId
 class SelectiveLeader(Behaviour):
     name: ClassVar[str] = "selective-leader"
     attacks: ClassVar[tuple[str, ...]] = ("L3", "L9")
-    breaks_at: ClassVar[str] = "Q in the tribe: nobody honest is needed to certify a block"
+    breaks_at: ClassVar[str] = "Q in the tribe: nobody honest is needed to certify a block; 1 with mutant E5 or E19"
     aims_at: ClassVar[str] = "L-SYNC, L-COMMIT: liveness"
 
     def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:

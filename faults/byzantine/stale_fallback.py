@@ -12,9 +12,10 @@ from typing import ClassVar
 from msgspec.structs import replace
 
 from faults.byzantine.port import CorruptedNode
+from faults.byzantine.primitives import vote
 from faults.byzantine.rushing import Rushing
 from faults.byzantine.sealing import own_proposal, reseal
-from nodes.messages import FallbackProposal, Message, NodeId
+from nodes.messages import FallbackProposal, Message, NodeId, block_hash
 
 
 class StaleFallback(Rushing):
@@ -37,3 +38,4 @@ class StaleFallback(Rushing):
         self.receipt.changed += 1
         block = replace(proposal.block, parent=parent.parent, height=parent.height)
         yield to, reseal(node, proposal, block)
+        yield from ((to, vote(node, "fallback", block.view, block_hash(block), member)) for member in node.coalition)

@@ -12,11 +12,8 @@ import msgspec
 
 from faults.byzantine.config import ByzantineConfig
 from faults.port import Capability, Cluster, Link, NodeId, Roster, Shape
+from harness.outcome import MachineError as MachineError
 from nodes.committee import ClusterConfig
-
-
-class MachineError(RuntimeError):
-    """This machine cannot do what was asked (exit code 4). The message names the command that mends it."""
 
 
 class NodeSpec(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ class Cost:
     seconds: float
     megabytes: float
     verdict: str
+    said: bytes
 
 
 def figures(cases: Sequence[Case] = CASES) -> Iterator[dict[str, Any]]:
@@ -55,7 +56,7 @@ def figures(cases: Sequence[Case] = CASES) -> Iterator[dict[str, Any]]:
             path = Path(directory) / "history.jsonl"
             write(path, simulate(Random(case.name), case.load))
             words = [sys.executable, "-m", "harness.cli", "check", str(path), "--checker", case.checker, "--json"]
-            ours = _measured(words)
+            ours = measured(words)
             peer = _elle(jar, path, case) if jar else None
             for what, unit, value, theirs in (
                 ("CPU", "CPU s", ours.seconds, peer and peer.seconds),
@@ -76,10 +77,10 @@ def _elle(jar: str, path: Path, case: Case) -> Cost:
     edn = path.with_suffix(".edn")
     with edn.open("w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in to_edn(path))
-    return _measured(["java", "-jar", jar, "--model", case.checker.removeprefix("elle-"), str(edn)])
+    return measured(["java", "-jar", jar, "--model", case.checker.removeprefix("elle-"), str(edn)])
 
 
-def _measured(words: list[str]) -> Cost:
+def measured(words: list[str]) -> Cost:
     """What a command took; its verdict is the first of PASS or FAIL, true or false that it says."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(words, stdout=output, stderr=subprocess.DEVNULL)
@@ -90,4 +91,4 @@ def _measured(words: list[str]) -> Cost:
     verdict = next(
         (word for word in ("PASS", "FAIL", "UNKNOWN", "true", "false") if word.encode() in said), "no answer"
     )
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, verdict)
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000, verdict, said)

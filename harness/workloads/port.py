@@ -22,7 +22,8 @@ EXPIRY_MS = 86_400_000  # a day of run time: fixed, so that a seed gives the sam
 class Task(msgspec.Struct, frozen=True):
     """One operation of one process: what the history says of it, and the transaction's operations.
 
-    `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them.
+    `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them. `padding`:
+    bytes that make the transaction larger and mean nothing.
     """
 
     f: str  # "transfer" | "txn"
@@ -30,6 +31,7 @@ class Task(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...]
     gateways: tuple[str, ...] = ()
     copies: int = 1
+    padding: int = 0
 
 
 class World(msgspec.Struct, frozen=True):
@@ -68,9 +70,9 @@ class Workload(Protocol):
         ...
 
 
-def unsigned(chain: str, sender: Wallet, seq: int, operations: tuple[Operation, ...]) -> Transaction:
-    """The transaction that a task becomes, without its signature: what its id is made of."""
-    return Transaction(chain, sender.address, seq, EXPIRY_MS, operations, b"", bytes(64))
+def unsigned(chain: str, sender: Wallet, seq: int, operations: tuple[Operation, ...], padding: int = 0) -> Transaction:
+    """The transaction that a task becomes, without its signature: what its id is made of. `padding`: bytes."""
+    return Transaction(chain, sender.address, seq, EXPIRY_MS, operations, bytes(padding), bytes(64))
 
 
 def fraction(name: str, value: float) -> float:

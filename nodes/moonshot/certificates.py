@@ -10,6 +10,7 @@ from nodes.crypto import Domain, Verifier, certificate_fault, hex_of, signers_of
 from nodes.messages import BlockCertificate, CommitCertificate, NodeId, TimeoutCertificate
 from nodes.moonshot import rules
 from nodes.moonshot.state import genesis_certificate
+from nodes.remember import remembering
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -41,8 +42,9 @@ class Certificates:
         self._committee = committee
         self._domain = domain
         self._verifier = verifier
+        self._whole = remembering(verifier).whole
         self._genesis = genesis_certificate(domain)
-        self._valid: Recent[tuple[object, ...], Certificate] = Recent(256)
+        self._valid: Recent[tuple[object, ...], Certificate] = Recent(64)
 
     def trust(self, certificate: Certificate) -> None:
         """Remember a certificate that was assembled here from verified signatures."""
@@ -50,6 +52,8 @@ class Certificates:
 
     def _known(self, certificate: Certificate) -> bool:
         """Was this very certificate, all fields included, found valid before?"""
+        if self._whole.get(certificate) is self._committee:  # by another node of this process
+            return True
         known = self._valid.get(_name(certificate))
         return known is certificate or known == certificate
 
@@ -99,6 +103,7 @@ class Certificates:
         )
         if fault is None:
             self.trust(certificate)
+            self._whole.put(certificate, self._committee)
         return fault
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from nodes.byobject import ByObject
 from nodes.crypto import Domain
 from nodes.messages import Block, BlockCertificate, BlockResponse, block_hash
 from nodes.moonshot.state import genesis_block, genesis_certificate
@@ -114,3 +117,26 @@ class Chain:
             size += 256 + sum(256 + 66 * len(c.signatures) for c in body.payload)
             body = self._bodies.get(body.parent)
         return BlockResponse(tuple(blocks)) if blocks else None
+
+
+_finals: ByObject[dict[str, dict[str, Any]]] = ByObject(256)  # by block
+
+
+def final_event(block: Block, identity: bytes, rule: str) -> dict[str, Any]:
+    """The fields of a `finalise` event, which all nodes of a process share: in a long run most of a trace is these."""
+    by_rule = _finals.get(block)
+    if by_rule is None:
+        by_rule = {}
+        _finals.put(block, by_rule)
+    if rule not in by_rule:
+        by_rule[rule] = {
+            "height": block.height,
+            "view": block.view,
+            "block": identity.hex(),
+            "parent": block.parent.hex(),
+            "proposer": block.proposer,
+            "batches": [c.batch.hex() for c in block.payload],
+            "rule": rule,
+            "timestamp_ms": block.timestamp_ms,
+        }
+    return by_rule[rule]

@@ -22,7 +22,7 @@ from nodes.messages import (
 )
 from nodes.moonshot import rules
 from nodes.moonshot.certificates import Certificates, traced
-from nodes.moonshot.chain import Chain
+from nodes.moonshot.chain import Chain, final_event
 from nodes.moonshot.evidence import Evidence
 from nodes.moonshot.leaders import Leaders
 from nodes.moonshot.outbox import MS, Outbox
@@ -32,7 +32,7 @@ from nodes.moonshot.state import Replica, genesis_certificate
 from nodes.moonshot.sync import Synchroniser
 from nodes.moonshot.tallies import TimeoutTally, VoteTally
 from nodes.moonshot.window import ByView
-from nodes.port import EVERYONE, TRIBE, Finalised, PayloadSource
+from nodes.port import EVERYONE, TRIBE, Emit, Finalised, PayloadSource
 from nodes.records import BlockRecord, FinalisedRecord
 from nodes.remember import noting, remembering
 
@@ -346,17 +346,7 @@ class Engine:
         self.chain.finalise(block, identity)
         self.fresh.update(c.batch for c in block.payload)
         self.out.persist(FinalisedRecord(block))
-        self.out.emit(
-            "finalise",
-            height=block.height,
-            view=block.view,
-            block=identity.hex(),
-            parent=block.parent.hex(),
-            proposer=block.proposer,
-            batches=[c.batch.hex() for c in block.payload],
-            rule=rule,
-            timestamp_ms=block.timestamp_ms,
-        )
+        self.out.put(Emit("finalise", final_event(block, identity, rule)))
         self.out.put(Finalised(block))
 
     def _two_chain(self, child: bytes) -> None:

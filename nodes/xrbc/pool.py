@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from nodes.committee import Committee
 from nodes.crypto import Domain, Verifier
-from nodes.messages import MAX_BATCHES_PER_BLOCK, AvailabilityCertificate, Block, encode
+from nodes.messages import MAX_BATCHES_PER_BLOCK, AvailabilityCertificate, Block, encode, sha256
 from nodes.xrbc.check import availability_fault
 
 _Entry: TypeAlias = tuple[int, int, str, int, bytes]  # created_ms, clan, proposer, seq, batch: the order of proposing
@@ -32,21 +32,21 @@ class Pool:
         self.finalised: set[bytes] = set()  # membership only, never iterated
         self._waiting: list[_Entry] = []
         self._done: deque[tuple[int, bytes]] = deque()  # (created_ms, batch), order of finalisation
-        self._alternates: dict[bytes, None] = {}  # exact bytes of other valid certificates for known batches
+        self._alternates: dict[bytes, None] = {}  # SHA-256 of other valid certificates for known batches
 
     def fault(self, certificate: AvailabilityCertificate) -> str | None:
         """Why the certificate is invalid in itself, or None; a certificate already verified costs a comparison."""
         known = self.certificates.get(certificate.batch)
         if known == certificate:
             return None
-        data = encode(certificate)
-        if data in self._alternates:
+        identity = sha256(encode(certificate))
+        if identity in self._alternates:
             return None
         fault = availability_fault(certificate, self._committee, self._domain, self._verifier)
         if fault is None:
             if len(self._alternates) >= _ALTERNATES:
                 del self._alternates[next(iter(self._alternates))]
-            self._alternates[data] = None
+            self._alternates[identity] = None
         return fault
 
     def add(self, certificate: AvailabilityCertificate) -> None:

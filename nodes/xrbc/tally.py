@@ -32,9 +32,10 @@ _COUNTED = Count()
 
 
 class _Slot(msgspec.Struct):
-    """One key: the votes of each member (two of different content prove it guilty) and the running tallies."""
+    """One key: the votes of each member and the running tallies. A second vote of other content proves it guilty."""
 
-    votes: dict[NodeId, list[AvailabilityVote]] = {}
+    firsts: list[AvailabilityVote | None]  # by place in the clan: a node holds hundreds of closed keys
+    seconds: dict[int, AvailabilityVote] = {}
     tallies: dict[Facts, dict[NodeId, bytes]] = {}
     certified: set[Facts] = set()  # membership only, never iterated
 
@@ -49,26 +50,27 @@ class Tally:
         self._slots: dict[Key, _Slot] = {}
         self._open: dict[NodeId, dict[tuple[Key, Facts], None]] = {}
         self._closed: deque[Key] = deque()
+        self._place = {member: place for clan in committee.clans for place, member in enumerate(clan)}
 
     def offer(self, vote: AvailabilityVote) -> Count:
         """Count one vote; the signature is verified before it counts."""
-        key, facts = key_of(vote), facts_of(vote)
+        key, facts, place = key_of(vote), facts_of(vote), self._place[vote.voter]
         slot = self._slots.get(key)
-        earlier = slot.votes.get(vote.voter, []) if slot else []
-        if len(earlier) >= 2 or any(facts_of(other) == facts for other in earlier):
+        first = slot.firsts[place] if slot else None
+        if slot and first is not None and (place in slot.seconds or facts_of(first) == facts):
             return _COUNTED
-        if slot and facts in slot.certified and not earlier:
-            slot.votes[vote.voter] = [vote]  # superfluous: not worth a verification unless a second one contradicts it
+        if slot and facts in slot.certified and first is None:
+            slot.firsts[place] = vote  # superfluous: not worth a verification unless a second one contradicts it
             return _COUNTED
         if not self._good(vote):
             return Count(fault=f"bad signature of {vote.voter} on an availability vote")
-        slot = self._slots.setdefault(key, _Slot())
+        slot = slot or self._slot(key)
         conflict = None
-        if earlier and self._good(earlier[0]):
-            conflict = (earlier[0], vote)
-            earlier.append(vote)
+        if first is not None and self._good(first):
+            conflict = (first, vote)
+            slot.seconds[place] = vote
         else:
-            slot.votes[vote.voter] = [vote]
+            slot.firsts[place] = vote
         if facts in slot.certified:
             return Count(conflict=conflict)
         return Count(conflict=conflict, certificate=self._count(slot, key, facts, vote))
@@ -78,12 +80,14 @@ class Tally:
         slot = self._slots.get(key)
         if slot is None:
             return frozenset()
-        return frozenset(name for name, votes in slot.votes.items() if any(v.batch == batch for v in votes))
+        held = [*enumerate(slot.firsts), *slot.seconds.items()]
+        members = self._committee.clans[key[0]]
+        return frozenset(members[place] for place, vote in held if vote is not None and vote.batch == batch)
 
     def settle(self, certificate: AvailabilityCertificate) -> None:
         """A certificate for these facts exists: further votes for them need no counting."""
         key, facts = key_of(certificate), facts_of(certificate)
-        slot = self._slots.setdefault(key, _Slot())
+        slot = self._slots.get(key) or self._slot(key)
         slot.certified.add(facts)
         for voter in slot.tallies.pop(facts, {}):
             self._open.get(voter, {}).pop((key, facts), None)
@@ -93,6 +97,11 @@ class Tally:
         self._closed.append(key)
         if len(self._closed) > CLOSED_KEYS:
             self._forget(self._closed.popleft())
+
+    def _slot(self, key: Key) -> _Slot:
+        """A new slot. The key's clan exists: whoever calls has checked that."""
+        slot = self._slots[key] = _Slot([None] * len(self._committee.clans[key[0]]))
+        return slot
 
     def _good(self, vote: AvailabilityVote) -> bool:
         statement = statement_of(self._domain, vote)
@@ -131,12 +140,13 @@ class Tally:
         slot.tallies.get(facts, {}).pop(voter, None)
         if not slot.tallies.get(facts, True):
             del slot.tallies[facts]
-        kept = [vote for vote in slot.votes.get(voter, []) if facts_of(vote) != facts]
-        if kept:
-            slot.votes[voter] = kept
-        else:
-            slot.votes.pop(voter, None)
-        if not slot.votes and not slot.certified:
+        place = self._place[voter]
+        first, second = slot.firsts[place], slot.seconds.get(place)
+        if first is not None and facts_of(first) == facts:
+            slot.firsts[place] = slot.seconds.pop(place, None)
+        elif second is not None and facts_of(second) == facts:
+            del slot.seconds[place]
+        if not any(slot.firsts) and not slot.certified:
             del self._slots[key]
 
     def _forget(self, key: Key) -> None:

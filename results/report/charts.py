@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,11 @@ def ecdf(values: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:
 def latency(run: Run) -> go.Figure:
     """Share of transactions (of blocks) within x ms of acceptance (of the proposal), with the promises in md."""
     found, md = distributions(run), run.info.md_ms
-    figure = blank("share", "ms from acceptance at the gateway (blocks: from the proposal)")
+    figure = blank("share", "ms from acceptance (blocks: from proposal)")
     for place, (name, values) in enumerate(found.items()):
         add_ecdf(figure, f"{name} (N={len(values):,})", values, place, md)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.03])
-    if found and max(v[-1] / max(float(np.median(v)), 1e-9) for v in found.values()) > WIDE:
-        _logarithmic(figure, [value for values in found.values() for value in (values[0], values[-1])])
+    widen(figure, list(found.values()))
     for row, (name, promised) in enumerate(PROMISES if md else ()):
         figure.add_vline(x=promised * md, line={"color": PALETTE[6], "width": 1, "dash": "dot"})
         at = promised * md
@@ -61,9 +61,11 @@ def latency(run: Run) -> go.Figure:
     return figure
 
 
-def _logarithmic(figure: go.Figure, values: list[float]) -> None:
-    """A logarithmic axis whose ticks are written out."""
-    low, high = max(min(values), 0.1), max(values)
+def widen(figure: go.Figure, found: Sequence[np.ndarray[Any, Any]]) -> None:
+    """A logarithmic axis with ticks written out, where some distribution's end lies far beyond its middle."""
+    if not found or max(v[-1] / max(float(np.median(v)), 1e-9) for v in found) <= WIDE:
+        return
+    low, high = max(min(float(v[0]) for v in found), 0.1), max(float(v[-1]) for v in found)
     first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in (1, 2, 5)]
     shown = [tick for tick in ticks if low / 2.6 <= tick <= high * 2.6]

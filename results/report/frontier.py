@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def write_frontier(directory: Path, found: dict[str, Any]) -> Path:
     return path
 
 
-def rates(found: dict[str, Any]) -> go.Figure:
+def rates(found: Mapping[str, Any]) -> go.Figure:
     """Rate of violations over faulty nodes, a line a size, with its interval and its claimed bound.
 
     Sizes stand a little beside each other, so that none hides another.

@@ -18,6 +18,7 @@ function paint(paper = 0) {
     if (innerWidth < 600 && !paper) {
       figure.layout.margin = {...figure.layout.margin, l: 46, r: 8};
       figure.layout.legend = {...figure.layout.legend, font: {size: 11}};
+      figure.layout.font.size = 11;
     }
     if (paper) figure.layout.width = paper;
     const tools = {responsive: !paper, displaylogo: false, displayModeBar: paper ? false : undefined,

@@ -5,25 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-
-from results.report.theme import asset
+from results.report.theme import page
 
 
 def render_teeth(found: dict[str, Any]) -> str:
     """The page of what `moonquake teeth` found (its JSON document)."""
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(asset("teeth.html"))
     rows, lab = found["mutants"], found["lab"]
-    return template.render(
-        found=found,
+    return page(
+        "teeth.html",
+        title="Would a green run have caught the bug?",
+        kicker="teeth",
         outcome=_outcome(found),
+        found=found,
         killed=sum(row["killed"] for row in rows),
         noticed=sum(row["caught"] for row in lab),
         checkers=sorted({name for row in rows for name in row["by"]} | set(found["checkers"])),
         verdict=_verdict,
         cell=_cell,
-        style=Markup(asset("style.css")),
     )
 
 
@@ -37,7 +35,7 @@ def write_teeth(directory: Path, found: dict[str, Any]) -> Path:
 def _outcome(found: dict[str, Any]) -> tuple[str, str]:
     if found["survivors"] or found["unnoticed"] or found["false_alarms"]:
         return "fail", "NOT ALWAYS"
-    doubtful = found["gaps"] or found["interrupted"]
+    doubtful = found["gaps"] or found["interrupted"] or found["unplayed"]
     return ("unknown", "INCONCLUSIVE") if doubtful else ("pass", "YES, AS FAR AS PLAYED")
 
 

@@ -26,6 +26,8 @@ from results.web.guard import REPORT, Guard
 from results.web.store import STATES, Filter, NotFoundError, Store
 
 PER_PAGE = 50
+GOING_ON = ("running", "not judged")  # judging a long run takes longer than its files keep still
+SANDBOXED = {"content-security-policy": REPORT, "x-frame-options": "SAMEORIGIN"}
 PACKAGE = "results.web"
 ASSETS = {
     "style.css": ("results.report", "text/css"),
@@ -43,6 +45,8 @@ def make_app(root: Path, now: Callable[[], float], token: str = "") -> Starlette
         Route("/", site.listed),
         Route("/latest", site.latest),
         Route("/nights", site.nights),
+        Route("/pages", site.pages),
+        Route("/pages/{place:path}/{file}", site.page),
         Route("/compare", site.compare),
         Route("/runs/{scenario}/{name}", site.run),
         Route("/runs/{scenario}/{name}/report.html", site.report),
@@ -137,10 +141,9 @@ class _Site:
         """The run's report, sandboxed; made in memory if the run has none."""
         _, _, directory = self._found(request)
         path = directory / "report.html"
-        headers = {"content-security-policy": REPORT, "x-frame-options": "SAMEORIGIN"}
         if path.is_file():
-            return FileResponse(path, media_type="text/html; charset=utf-8", headers=headers)
-        return HTMLResponse(render(Run(directory)), headers=headers)
+            return FileResponse(path, media_type="text/html; charset=utf-8", headers=SANDBOXED)
+        return HTMLResponse(render(Run(directory)), headers=SANDBOXED)
 
     def file(self, request: Request) -> Response:
         """One of the run's own files, to save."""
@@ -160,7 +163,7 @@ class _Site:
         _, _, directory = self._found(request)
         entry = self._store.entry(directory)
         state = entry.state if entry else "broken off"
-        body = msgspec.json.encode({**live.snapshot(directory), "state": state, "over": state != "running"})
+        body = msgspec.json.encode({**live.snapshot(directory), "state": state, "over": state not in GOING_ON})
         return Response(body, media_type="application/json")
 
     # ------------------------------------------------------------ several runs
@@ -189,14 +192,21 @@ class _Site:
         """The trend."""
         del request
         found = nights.read(self._store.root)
-        return _page(
-            "nights.html",
-            title="Nights",
-            kicker="trend",
-            figures=nights.figures(found),
-            columns=["night", "outcome", *([name.replace("_", " "), "number"] for name in nights.columns(found))],
-            rows=nights.table(found),
-        )
+        rows = nights.rows(found, self._store.pages())
+        return _page("nights.html", title="Nights", kicker="trend", figures=nights.figures(found), rows=rows)
+
+    def pages(self, request: Request) -> Response:
+        """The pages about many runs: campaigns, frontiers, nights, mutants, claims."""
+        del request
+        pages = [
+            (place, file.removesuffix(".html"), f"/pages/{quote(place)}/{file}") for place, file in self._store.pages()
+        ]
+        return _page("pages.html", title="Pages about many runs", kicker="run store", pages=pages)
+
+    def page(self, request: Request) -> Response:
+        """One of them, sandboxed."""
+        path = self._store.page(request.path_params["place"], request.path_params["file"])
+        return FileResponse(path, media_type="text/html; charset=utf-8", headers=SANDBOXED)
 
     # ------------------------------------------------------------ assets
     def asset(self, request: Request) -> Response:

@@ -19,19 +19,20 @@ NAMES = {"recovery_ms": "heal to first new commit", "largest_gap_ms": "longest g
 def figures(a: Run, b: Run) -> list[Figure]:
     """The latency distributions of both runs: a phase each where there is anything to draw."""
     both = charts.distributions(a), charts.distributions(b)
-    found = []
+    drawn = []
     for number, name in enumerate(dict.fromkeys([*both[0], *both[1]])):
         figure = blank("share", "ms")
         for place, (letter, run, values) in enumerate((("A", a, both[0].get(name)), ("B", b, both[1].get(name)))):
             if values is not None:
                 charts.add_ecdf(figure, f"{letter} (N={len(values):,})", values, place, run.info.md_ms)
+        charts.widen(figure, [values for values in (found.get(name) for found in both) if values is not None])
         figure.update_yaxes(tickformat=".0%", range=[0, 1.03])
         figure.update_layout(height=320)
         note = "; ".join(
             f"{letter} {_middle(values)}" for letter, values in zip("AB", (d.get(name) for d in both), strict=True)
         )
-        found.append(Figure(f"latency{number}", f"Latency: {name}", note, figure))
-    return [*found, Figure("heights", "Height of the foremost honest node", _HEIGHTS, _foremost(a, b))]
+        drawn.append(Figure(f"latency{number}", f"Latency: {name}", note, figure))
+    return [*drawn, Figure("heights", "Height of the foremost honest node", _HEIGHTS, _foremost(a, b))]
 
 
 _HEIGHTS = "From the start of each run's load. Where a line is flat, nobody honest finalised anything."

@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.types import Message as StarletteMessage
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Refuse: TypeAlias = Callable[[int, str], str]
 COOKIE = "moonquake"
+OPEN = "/assets/"  # our own scripts and style sheets are no secret, and the page that asks for the token needs them
 OWN = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -81,11 +81,11 @@ class Guard:
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 return self._refused(401, "The token is wrong.")
             rest = [(k, v) for k, v in request.query_params.multi_items() if k != "token"]
-            path = "/" + request.url.path.lstrip("/")  # "//host" would lead elsewhere
+            path = "/" + str(request.scope["path"]).lstrip("/")  # "//host" would lead elsewhere
             answer = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
             answer.set_cookie(COOKIE, self._session, httponly=True, samesite="strict", max_age=12 * 3600)
             return answer
-        if self._knows(request):
+        if self._knows(request) or str(request.scope["path"]).startswith(OPEN):  # request.url has the Host header in it
             return None
         return self._refused(401, "This store is shown to those who have its token.")
 
@@ -100,7 +100,7 @@ class Guard:
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: StarletteMessage) -> None:
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             have = {name for name, _ in headers}

@@ -6,7 +6,7 @@ const colours = ['#0072B2', '#D55E00', '#008F68', '#B5609A', '#8C6D1F', '#4B4BA8
 const night = ['#6CBCF0', '#FF9D4A', '#4FD0A8', '#E6A3CD', '#D9BC5C', '#A9A9FF', '#A5A5A5', '#E5E5E5'];
 const dashes = ['solid', 'dash', 'dot', 'dashdot'];
 const series = new Map();
-const MOST_POINTS = 600;
+const MOST_POINTS = 1200;
 let misses = 0;
 
 function cells(row, values, labels) {
@@ -29,13 +29,14 @@ function meter(behind) {
   return both;
 }
 
+function known(number) { return number < 0 ? '–' : number; }
+
 function remember(state) {
   for (const node of state.nodes) {
-    if (node.height < 0) continue;
-    const line = series.get(node.node) || {x: [], y: []};
-    if (line.x.at(-1) !== state.seconds) { line.x.push(state.seconds); line.y.push(node.height); }
-    if (line.x.length > MOST_POINTS) { line.x.shift(); line.y.shift(); }
-    series.set(node.node, line);
+    if (!node.points.length) continue;
+    const begin = node.points[0][0];  // from here on the newest look knows better
+    const older = (series.get(node.node) || []).filter(point => point[0] < begin);
+    series.set(node.node, [...older, ...node.points].slice(-MOST_POINTS));
   }
 }
 
@@ -45,10 +46,10 @@ function draw() {
   const ink = dark.matches ? '#e6e6e6' : '#1c1c1c';
   const palette = dark.matches ? night : colours;
   const data = [...series].map(([name, line], index) => ({
-    x: line.x, y: line.y, name: plain(name), mode: 'lines+markers', marker: {size: 4},
+    x: line.map(point => point[0]), y: line.map(point => point[1]), name: plain(name), mode: 'lines',
     line: {shape: 'hv', color: palette[index % 8], dash: dashes[Math.floor(index / 8) % 4]}}));
   Plotly.react('heights', data, {
-    height: 320, margin: {l: 46, r: 10, t: 10, b: 44}, font: {color: ink, family: 'system-ui, sans-serif', size: 13},
+    height: 320, margin: {l: 56, r: 10, t: 10, b: 44}, font: {color: ink, family: 'system-ui, sans-serif', size: 13},
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', legend: {orientation: 'h', y: 1.02, yanchor: 'bottom'},
     xaxis: {title: {text: 'seconds of the run'}, gridcolor: 'rgba(128,128,128,.25)', zeroline: false},
     yaxis: {title: {text: 'height'}, gridcolor: 'rgba(128,128,128,.25)', zeroline: false}},
@@ -63,8 +64,8 @@ function show(state) {
   document.getElementById('faults').textContent = state.active.length ? `faults on: ${state.active.join(', ')}` : 'no fault is on';
   const best = Math.max(0, ...state.nodes.map(node => node.height));
   document.getElementById('nodes').replaceChildren(...state.nodes.map(node => cells(document.createElement('tr'),
-    [node.byzantine ? `${node.node} (Byzantine)` : node.node, Math.max(node.height, 0), meter(best - Math.max(node.height, 0)),
-     Math.max(node.view, 0), `${node.last.toFixed(1)} s`], ['', 'height', 'behind', 'view', 'last record'])));
+    [node.byzantine ? `${node.node} (Byzantine)` : node.node, known(node.height),
+     node.height < 0 ? '–' : meter(best - node.height), known(node.view), `${node.last.toFixed(1)} s`], ['', 'height', 'behind', 'view', 'last record'])));
   const told = ['invoke', 'ok', 'fail', 'info'].map(kind => `${state.operations[kind] || 0} ${kind}`).join(', ');
   document.getElementById('operations').textContent = `${told} (${state.counted || 'all'} records of the history)`;
   document.getElementById('recent').replaceChildren(...state.recent.map(op =>

@@ -16,13 +16,15 @@ from results.store import Run
 
 TAIL_BYTES = 256 * 1024
 LAST_OPERATIONS = 14
+MAX_POINTS = 60  # of a node's height, a look
 
 
 def snapshot(directory: Path) -> dict[str, Any]:
     """What can be seen of the run in `directory` now.
 
-    {"scenario", "seconds", "nodes": [{"node", "byzantine", "height", "view", "last"}], "operations": {type: count in
-    the tail}, "recent": [...], "active": [faults], "notes"}; times in seconds of the run. Missing files are no error.
+    {"scenario", "seconds", "nodes": [{"node", "byzantine", "height", "view", "last", "points": [[time, height]]}],
+    "operations": {type: count in the tail}, "counted": all | the newest, "recent": [...], "active": [faults]}; times in
+    seconds of the run. Missing files are no error.
     """
     try:
         info = Run(directory).info
@@ -49,19 +51,20 @@ def snapshot(directory: Path) -> dict[str, Any]:
 
 
 def _node(directory: Path, node: str, byzantine: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"node": node, "byzantine": byzantine, "height": -1, "view": -1, "last": 0.0}
     base = directory / "nodes" / node
-    for path in (base / "data" / "trace.jsonl", base / "trace.jsonl"):
-        events, _ = _tail(path, directory)
-        for event in reversed(events):
-            time = event.get("time")
-            if isinstance(time, int):
-                found["last"] = max(found["last"], round(time / 1e9, 3))
-            if event.get("event") == "finalise" and found["height"] < 0:
-                found["height"] = int(event.get("height", -1))
-            if event.get("event") == "enter" and found["view"] < 0:
-                found["view"] = int(event.get("view", -1))
-    return found
+    events = [e for path in (base / "data" / "trace.jsonl", base / "trace.jsonl") for e in _tail(path, directory)[0]]
+    events = [event for event in events if isinstance(event.get("time"), int)]
+    finals = [e for e in events if e.get("event") == "finalise" and isinstance(e.get("height"), int)]
+    views = [e["view"] for e in events if e.get("event") == "enter" and isinstance(e.get("view"), int)]
+    step = max(1, len(finals) // MAX_POINTS)
+    return {
+        "node": node,
+        "byzantine": byzantine,
+        "height": finals[-1]["height"] if finals else -1,
+        "view": views[-1] if views else -1,
+        "last": max((round(event["time"] / 1e9, 3) for event in events), default=0.0),
+        "points": [[round(e["time"] / 1e9, 3), e["height"]] for e in finals[::-1][::step][::-1]],
+    }
 
 
 def _tail(path: Path, inside: Path) -> tuple[list[dict[str, Any]], bool]:

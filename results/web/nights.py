@@ -1,11 +1,12 @@
-"""The trend of the nights: what each night's JSON document says of itself, over time.
+"""The trend of the nights: what each night's summary.json says, over time (`moonquake nightly` writes them).
 
-A night is `nights/<utc>/night.json` under the store (or `nights/<utc>.json`). Of its fields those of FIELDS are shown
-that it has: numbers as they are, lists and objects by their length. Others are left alone.
+A night is `nights/<utc>/summary.json` under the store. Of its fields those of FIELDS are shown that it has: numbers as
+they are, lists by their length. Files that are none are passed over, and so is what a night's page says elsewhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,36 @@ from results.history import UNDECODABLE
 from results.report.theme import DASHES, PALETTE, SYMBOLS, Figure, blank
 from results.report.words import when
 
-FIELDS = ("runs", "failures", "new_failures", "flakes", "unknown", "errors", "survivors", "false_alarms", "runs_per_s")
-TROUBLE = ("failures", "new_failures", "flakes", "unknown", "errors", "survivors", "false_alarms")
+FOLDER, SUMMARY, PAGE = "nights", "summary.json", "night.html"
+FIELDS = ("runs", "pieces", "ok", "failures", "new_failures", "flakes", "unknown", "seconds")
+TROUBLE = ("failures", "new_failures", "flakes", "unknown")
+OUTCOMES = {0: ("pass", "NO FAILURE"), 1: ("fail", "FAILURES"), 2: ("unknown", "INCONCLUSIVE")}
 MAX_BYTES = 20_000_000
 
 
 def read(root: Path) -> list[dict[str, Any]]:
-    """The nights under `root`, the oldest first: {"night", "outcome", field: number}. Other files are skipped."""
+    """The nights under `root`, the oldest first: {"name", "night", "outcome", "backend", field: number}."""
     found = []
-    for path in sorted({*root.glob("nights/*/night.json"), *root.glob("nights/*.json")}):
-        if path.is_symlink() or path.parent.is_symlink() or path.stat().st_size > MAX_BYTES:
+    for path in sorted(root.glob(f"{FOLDER}/*/{SUMMARY}")):
+        if any(place.is_symlink() for place in (path, path.parent, path.parent.parent)):
             continue
         try:
-            night = msgspec.json.decode(path.read_bytes())
+            night = msgspec.json.decode(path.read_bytes()) if path.stat().st_size <= MAX_BYTES else None
         except (OSError, *UNDECODABLE):
             continue
         if isinstance(night, dict):
-            name = path.parent.name if path.name == "night.json" else path.stem
-            found.append(_row(str(night.get("started_utc") or night.get("started") or name), night))
-    return sorted(found, key=lambda row: str(row["night"]))
+            found.append(_row(path.parent.name, night))
+    return sorted(found, key=lambda row: (str(row["night"]), row["name"]))
 
 
 def _row(name: str, night: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"night": name, "outcome": night.get("exit")}
+    started, code = night.get("started"), night.get("exit")
+    row: dict[str, Any] = {
+        "name": name,
+        "night": started if isinstance(started, str) else name,
+        "outcome": code if isinstance(code, int) else None,
+        "backend": str(night.get("backend", "")),
+    }
     for field in FIELDS:
         value = night.get(field)
         if isinstance(value, int | float):
@@ -53,15 +61,21 @@ def columns(nights: list[dict[str, Any]]) -> list[str]:
     return [field for field in FIELDS if any(field in night for night in nights)]
 
 
-def table(nights: list[dict[str, Any]]) -> list[list[Any]]:
-    """A row a night, the newest first."""
-    badges = {0: ("pass", "AS EXPECTED"), 1: ("fail", "A SURPRISE"), 2: ("unknown", "INCONCLUSIVE")}
-    rows = []
-    for night in reversed(nights):
-        mood, word = badges.get(night["outcome"], ("plain", "not said"))
-        cells = [f"{night[field]:,}" if field in night else "" for field in columns(nights)]
-        rows.append([when(night["night"]), ["badge", mood, word], *cells])
-    return rows
+def rows(nights: list[dict[str, Any]], pages: Collection[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What the table shows of each night, the newest first. `pages`: (folder, file) of those that are there."""
+    return [
+        {
+            "name": night["name"],
+            "when": when(night["night"]),
+            "outcome": OUTCOMES.get(night["outcome"], ("plain", "not said")),
+            "backend": night["backend"],
+            "page": (f"{FOLDER}/{night['name']}", PAGE) in pages,
+            "cells": [
+                (name.replace("_", " "), f"{night[name]:,}" if name in night else "") for name in columns(nights)
+            ],
+        }
+        for night in reversed(nights)
+    ]
 
 
 def figures(nights: list[dict[str, Any]]) -> list[Figure]:

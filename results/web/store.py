@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -13,8 +14,11 @@ from results.history import UNDECODABLE
 from results.verdict import Status
 
 RECORDS = ("run.json", "history.jsonl", "trace.jsonl", "trace.parquet", "verdicts.json", "report.html", "sequence.svg")
+PAGES = ("campaign.html", "frontier.html", "night.html", "teeth.html", "claims.html")  # of many runs
 FRESH_S = 20.0  # a run without an end whose files have been silent for longer was broken off
 _BAD = frozenset("/\\\0")
+_LONGEST = 255  # of a name: what file systems take
+_DEEPEST = 3  # folders above a page: frontier/ATTACK/UTC
 State: TypeAlias = Literal["running", "broken off", "interrupted", "not judged", "as expected", "surprise", "unknown"]
 STATES: tuple[State, ...] = (
     "surprise", "unknown", "as expected", "running", "not judged", "interrupted", "broken off",
@@ -148,6 +152,27 @@ class Store:
             raise NotFoundError("no such run")  # its records are somebody else's files
         return directory
 
+    def page(self, place: str, file: str) -> Path:
+        """A page about many runs, in a folder of the store ("search/x"). Raises NotFoundError for everything else."""
+        parts = place.split("/")
+        plain = all(part and not part.startswith(".") and not _BAD & set(part) for part in parts)
+        if not plain or file not in PAGES or len(parts) > _DEEPEST or max(map(len, parts)) > _LONGEST:
+            raise NotFoundError("no such page")
+        path = self.root.joinpath(*parts, file)
+        if any(step.is_symlink() for step in (path, *path.parents[: len(parts)])) or not path.is_file():
+            raise NotFoundError("no such page")
+        return path
+
+    def pages(self) -> list[tuple[str, str]]:
+        """(folder, file) of the pages about many runs, the newest first."""
+        found = []
+        for pattern in (f"{'*/' * depth}{file}" for depth in range(1, _DEEPEST + 1) for file in PAGES):
+            for path in self.root.glob(pattern):
+                key = (path.parent.relative_to(self.root).as_posix(), path.name)
+                with contextlib.suppress(NotFoundError, OSError):
+                    found.append((self.page(*key).stat().st_mtime, key))
+        return [key for _, key in sorted(found, reverse=True)]
+
     def latest(self) -> tuple[str, str]:
         """The key of the newest run. Raises NotFoundError for an empty store."""
         found = self.entries()
@@ -159,8 +184,15 @@ class Store:
 def _touched(directory: Path) -> float:
     """When something was last written there."""
     patterns = ("*", "nodes/*/data/trace.jsonl", "nodes/*/trace.jsonl")
-    paths = (path for pattern in patterns for path in directory.glob(pattern) if not path.is_symlink())
-    return max((path.stat().st_mtime for path in paths), default=0.0)
+    return max((_written(path) for pattern in patterns for path in directory.glob(pattern)), default=0.0)
+
+
+def _written(path: Path) -> float:
+    """When a file was last written; 0 for a link, and for one that has gone since it was seen."""
+    try:
+        return 0.0 if path.is_symlink() else path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _read(path: Path, kind: Any) -> Any:

@@ -108,7 +108,7 @@ def story() -> list[Message]:
 def words_of(node: str) -> list[Message]:
     """One of each message that a node signs, and a certificate."""
     sign = signer_of(node).sign
-    block = block_of(3, node, H, (AvailabilityCertificate(0, 0, 0, "n1", 7, H, 2, 300, 5, b"", ()),))
+    block = block_of(4, node, H, (AvailabilityCertificate(0, 0, 0, "n1", 7, H, 2, 300, 5, b"", ()),))
     above = block_of(4, node, block_hash(HIDDEN), (BATCH,))
     timeouts = TimeoutCertificate(0, 3, QC, b"", (), ())
     facts = (0, node, 1, H, 2, 300, 5)

@@ -9,13 +9,9 @@ import msgspec
 from nodes.messages import Vote
 from tests.golden import delays
 from tests.golden.planting import OTHER, bounds, outlast, plant
-from tests.golden.plants_consensus import (
-    child_beside_a_committed_block,
-    fallback_below_the_highest,
-    lowered_lock_view,
-)
+from tests.golden.plants_consensus import child_beside_a_committed_block, lowered_lock_view
 from tests.golden.story import Record, Story
-from tests.golden.world import MS, World, state_certificate
+from tests.golden.world import MS, World, certificate, state_certificate
 
 
 # ---------------------------------------------------------------- certificates
@@ -68,11 +64,44 @@ def two_votes_for_one_slot(world: World, story: Story) -> None:
     story.add(story.events("availability_vote")[0], batch=OTHER)
 
 
-@plant("timeouts", "unjustified-fallback")
+# ---------------------------------------------------------------- fallbacks
+def fallen_back(world: World, story: Story) -> Story:
+    """After the last block a view is given up; in the next one a fallback block on the last is certified."""
+    last = max(story.events("certify"), key=lambda e: int(e["view"]))
+    view, signers, time = last["view"] + 1, ["n0", "n1", "n2"], story.info["end"]
+    locks = dict.fromkeys(signers, last["view"])
+    signatures = [world.signers[node].sign(world.domain.timeout(view, lock)).hex() for node, lock in locks.items()]
+    ended = {"event": "timeout_certificate", "view": view, "high_view": last["view"], "high": last["block"]}
+    ended |= {"signers": signers, "lock_views": list(locks.values()), "signatures": signatures}
+    block = {"view": view + 1, "block": OTHER, "parent": last["block"], "kind": "fallback"}
+    leader = story.info["tribe"][(view + 1) % len(story.info["tribe"])]
+    proposal = {"event": "propose", "height": world.height + 1, "payload_bytes": 0, "batches": [], **block}
+    story.add(ended, node=leader, incarnation=1, time=time)
+    story.add(proposal, node=leader, incarnation=1, time=time + MS)
+    for node in signers:
+        if node != leader:
+            story.add(ended, node=node, incarnation=1, time=time)
+        vote = {"event": "vote", **block, "high": last["block"], "proposer": leader}
+        story.add(vote, node=node, incarnation=1, time=time + 2 * MS)
+    certify = {"event": "certify", **certificate(world, "fallback", view + 1, OTHER, signers)}
+    story.add(certify, node="n1", incarnation=1, time=time + 3 * MS)
+    story.info["end"] += 10 * MS
+    return story
+
+
+@plant("fallbacks", "off-highest")
+def fallback_on_an_older_block(world: World, story: Story) -> None:
+    fallen_back(world, story).events("vote", node="n2", kind="fallback")[0]["parent"] = "dd" * 32
+
+
+@plant("fallbacks", "unjustified-fallback")
 def fallback_without_a_timeout_certificate(world: World, story: Story) -> None:
-    fallback_below_the_highest(world, story)
-    (vote,) = story.events("vote", kind="fallback")
-    vote["parent"] = vote["high"]
+    fallen_back(world, story).drop("timeout_certificate", node="n2")
+
+
+@plant("fallbacks", "unjustified-certificate")
+def nobody_had_a_timeout_certificate(world: World, story: Story) -> None:
+    fallen_back(world, story).drop("timeout_certificate")
 
 
 # ---------------------------------------------------------------- commit-rule

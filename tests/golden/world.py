@@ -176,6 +176,8 @@ class World:
         for rank, member in enumerate(family):
             role = "secondary" if rank else "primary"
             self._emit(at + 5, member, "received", tx=tx, role=role, **{"from": gateway})
+            signature = self.signers[member].sign(self.domain.receipt(tx_id(transaction), member, at + 5)).hex()
+            self._emit(at + 10, gateway, "receipt", tx=tx, member=member, received_ms=at + 5, signature=signature)
         self.history.append(self._operation(at, "invoke", transaction))
 
     def _operation(self, at: int, kind: str, transaction: Transaction) -> Record:

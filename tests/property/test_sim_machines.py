@@ -43,6 +43,16 @@ def test_a_power_loss_keeps_exactly_the_synced_prefix(steps: Sequence[bool | str
     assert disk.written == len(written) and disk.lost == lost
 
 
+def test_a_disk_keeps_one_durable_snapshot_of_the_votes() -> None:
+    disk = Disk()
+    for number in range(1000):
+        disk.append(_record(number, True))
+        disk.synced(disk.written)
+    assert disk.written == 1000 and disk.power_loss() == 0
+    assert len(disk._durable) + len(disk._tail) == 0
+    assert disk.recover() == (_record(999, True),) and disk.written == 1
+
+
 def test_a_lost_disk_holds_nothing() -> None:
     disk = Disk()
     disk.append(_record(1, False))

@@ -196,14 +196,21 @@ def test_duplicates_workload_without_a_duplicate_is_unknown(story: Story) -> Non
 
 # ---------------------------------------------------------------- acknowledged
 def test_a_false_certificate_that_no_gateway_refused_leaves_acknowledged_open(story: Story) -> None:
-    for event in story.events("state_certificate", height=2):
-        event["root"] = OTHER
+    gateways = story.info["gateways"]
+    certified = story.events("state_certificate", height=2)
+    for event in certified:
+        event["root"] = OTHER if event["node"] not in gateways else event["root"]
     found = verdict(story, "acknowledged")
     assert found.status is Status.UNKNOWN and "refuse" in found.reason
     told = story.events("gateway", phase="exec")[0]
     story.add(told, phase="refused", root_ok=False, tx=OTHER)
     found = verdict(story, "acknowledged")
     assert found.status is Status.PASS and found.measures["refused_by_gateways"] == 1
+    for event in certified:
+        event["root"] = OTHER
+    found = verdict(story, "acknowledged")
+    assert [anomaly.kind for anomaly in found.anomalies][:1] == ["fooled-gateway"]
+    assert "no certificate of a true root" in found.anomalies[0].summary
 
 
 # ---------------------------------------------------------------- availability

@@ -300,7 +300,9 @@ def test_report_and_export(command: Command, judged: dict[str, str]) -> None:
     assert out.startswith("{:index 0")
 
 
-@pytest.mark.parametrize("what", ["faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios"])
+@pytest.mark.parametrize(
+    "what", ["faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "claims"]
+)
 def test_list(command: Command, what: str) -> None:
     code, out, _ = command("list", what, "--json")
     rows = json.loads(out)[what]
@@ -329,20 +331,25 @@ def test_the_suite_is_a_table_and_the_worst_code(
     command: Command, judged: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
-    good.write_text(MINIMAL.replace('"500ms"', '"100ms"'))
+    good.write_text(MINIMAL.replace('"500ms"', '"100ms"').replace('["receipts"]', '["fork"]'))
     bad.write_text(BEYOND.replace('"500ms"', '"100ms"').replace("tiny", "broken"))
     monkeypatch.setattr(shipped, "suite", lambda: [good, bad])
     code, out, err = command("lab", "--json")
-    lines = json.loads(out)["lines"]
+    lines, claims = json.loads(out)["lines"], {claim["id"]: claim for claim in json.loads(out)["claims"]}
     assert code == Exit.SURPRISE
+    assert claims["no-fork"]["finding"] == "INCONCLUSIVE" and claims["no-fork"]["n"] == 1
+    assert claims["no-fork"]["runs"] == {"within": 1, "beyond": 1}
+    assert "liveness-after-gst" not in claims, "a claim that no run touched is not listed"
     assert [(line["scenario"], line["as_expected"]) for line in lines] == [("tiny", True), ("broken", False)]
     assert lines[1]["claimed"] == "fork breaks; prefix hold (beyond the bound)"
     assert lines[1]["observed"] == "3 PASS"
     assert "[2/2] broken" in err
     judged["fork"] = "FAIL"
+    good.write_text(MINIMAL.replace('"500ms"', '"100ms"'))
     code, out, _ = command("lab")
     assert code == Exit.AS_EXPECTED
     assert "as expected?" in out and "note: a note" in out
+    assert out.index("as expected?") < out.index("no-fork") < out.index("by these runs alone")
     assert len([line for line in out.splitlines() if line.startswith("report: ") and Path(line[8:]).is_file()]) == 2
 
 
@@ -376,7 +383,7 @@ def test_worst_of_a_suite() -> None:
 @pytest.mark.parametrize("ok", [True, False])
 def test_doctor(command: Command, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
     check = doctor.Check("engine", ok, "what was found", "" if ok else "apt-get install docker.io")
-    monkeypatch.setattr(doctor, "examine", lambda fix, progress: doctor.Report((check,), ok))
+    monkeypatch.setattr(doctor, "examine", lambda fix, progress, browser: doctor.Report((check,), ok))
     monkeypatch.setattr(doctor, "clean", lambda progress: ["removed network x"])
     code, out, _ = command("doctor", "--json")
     assert code == (Exit.AS_EXPECTED if ok else Exit.ENVIRONMENT)

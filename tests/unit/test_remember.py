@@ -56,6 +56,21 @@ def test_memory_is_bounded_and_the_recent_stays() -> None:
     assert verifier.verify(signer.public_key, *signed[0]) and counting.calls == 7
 
 
+def test_a_look_at_many_believes_only_what_was_verified_for_that_key_and_statement() -> None:
+    verifier = RememberingVerifier(Counting())
+    signers = [signer_of(f"n{i}") for i in range(4)]
+    keys = [signer.public_key for signer in signers]
+    signatures = [signer.sign(STATEMENT) for signer in signers]
+    assert not verifier.knows(keys, STATEMENT, signatures)
+    for key, signature in zip(keys, signatures, strict=True):
+        assert verifier.verify(key, STATEMENT, signature)
+    assert verifier.knows(keys, STATEMENT, signatures)
+    assert not verifier.knows(keys[::-1], STATEMENT, signatures)
+    assert not verifier.knows(keys, b"\1" * 32, signatures)
+    assert not verifier.knows(keys, STATEMENT, [*signatures[:3], bytes(64)])
+    assert not verifier.knows(keys[:3], STATEMENT, signatures)
+
+
 def test_own_signatures_cost_nothing() -> None:
     counting = Counting()
     verifier = RememberingVerifier(counting)

@@ -98,6 +98,15 @@ def test_lanes_finalise_the_same_blocks_at_the_same_times(seed: int) -> None:
         assert chains[0][:shorter] == chains[1][:shorter] and shorter > 3
 
 
+def test_a_trace_that_is_written_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = built(drawn(1))
+    whole = trial(scenario, 1, ())
+    monkeypatch.setattr("harness.keep.PART", 7)
+    parts = trial(scenario, 1, ())
+    assert parts.run.trace_bytes == whole.run.trace_bytes
+    assert parts.info.recorded == whole.info.recorded and parts.info.recorded["trace.jsonl"] > 1000
+
+
 def test_lanes_that_miscount_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison has teeth: a lane that waits for one vote more than the quorum is late."""
     from harness.backends.sim import lanes
@@ -106,8 +115,8 @@ def test_lanes_that_miscount_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     each = finalised(trial(built(values), 0, ()))
     original = lanes.Lane.__init__
 
-    def stricter(self: lanes.Lane, born: int, threshold: int, classes: int, members: Any) -> None:
-        original(self, born, threshold + (threshold > 1), classes, members)
+    def stricter(self: lanes.Lane, born: int, voters: Any, threshold: int, classes: int) -> None:
+        original(self, born, voters, threshold + (threshold > 1), classes)
 
     monkeypatch.setattr(lanes.Lane, "__init__", stricter)
     assert sorted(finalised(trial(built(values, votes="lanes"), 0, ()))) != sorted(each)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 
 from harness.backends.port import ClusterSpec
 from harness.backends.sim.cluster import CAPABILITIES, SimCluster
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.loop import VirtualLoop
-from harness.backends.sim.tape import Tape
 from harness.backends.sim.window import WindowScheduler
 
 WINDOWS_ABOVE = 31  # nodes; measured: below, the arrays cost more than the heap
+
+
+class Listener(Protocol):
+    """What may sit between nodes and links without changing anything: a tape, a meter."""
+
+    def attach(self, cluster: SimCluster) -> None:
+        """Listen to a cluster that has not started yet."""
+        ...
 
 
 class SimBackend:
@@ -26,8 +35,8 @@ class SimBackend:
     capabilities = CAPABILITIES
     scheme = "ideal"
 
-    def __init__(self, scheduler: str = "auto", tape: Tape | None = None) -> None:
-        """`tape` records what travels in the clusters that are brought up."""
+    def __init__(self, scheduler: str = "auto", tape: Listener | None = None) -> None:
+        """`tape` hears what travels in the clusters that are brought up."""
         self._scheduler = scheduler
         self._tape = tape
 
@@ -50,5 +59,17 @@ class SimBackend:
         cluster = SimCluster(spec, loop.kernel)
         if self._tape is not None:
             self._tape.attach(cluster)
-        cluster.bring_up()
-        yield cluster
+        with rare_collections():
+            cluster.bring_up()
+            yield cluster
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for garbage in cycles rarely: a simulated cluster makes hardly any, and each search walks all its nodes."""
+    was = gc.get_threshold()
+    gc.set_threshold(max(was[0], 200_000), 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*was)

@@ -111,7 +111,7 @@ class SimCluster:
         self.links.born(*range(len(self.nodes)))
 
     async def stop(self) -> None:
-        """Orderly stop of every node that runs. The traces are in memory (`events_of`)."""
+        """Orderly stop of every node that runs. The traces are in memory."""
         for node in self.nodes.values():
             node.stop()
 
@@ -255,10 +255,3 @@ class SimCluster:
             if a not in self.nodes or b not in self.nodes or a == b:
                 raise KeyError(f"no link {a}>{b}; nodes are {', '.join(self.nodes)}")
         return wanted
-
-
-def events_of(node: SimNode) -> Iterable[dict[str, Any]]:
-    """The node's trace as records (results/trace.py)."""
-    name = node.name
-    for time, incarnation, event, fields in node.trace:
-        yield {"time": time, "node": name, "incarnation": incarnation, "event": event, **fields}

@@ -128,9 +128,10 @@ class Kernel:
         if self.now != self._instant[0]:
             self._instant = (self.now, self.events)
         elif self.events - self._instant[1] > INSTANT:
+            self._instant = (self.now, self.events)  # whoever is told may still want to clear up
             raise LivelockError(
-                f"{self.events - self._instant[1]} events in one instant, at {self.now} ns: nodes or behaviours answer"
-                " each other without delay, for ever; look at the last messages with a smaller scenario"
+                f"more than {INSTANT} events in one instant, at {self.now} ns: nodes or behaviours answer each other"
+                " without delay, for ever; look at the last messages with a smaller scenario"
             )
         self.woken = False
         if self.scheduler.drain(self, until, SLICE):

@@ -17,23 +17,23 @@ runs. It cannot find bugs in vote handling, and is never used for that.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Container, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.backends.sim.kernel import Kernel
+from harness.backends.sim.lane import NEVER, Lane, Voters, voters_of
 from nodes.committee import Committee
-from nodes.crypto import Domain, Verifier, bitmap_of
+from nodes.crypto import Domain, Verifier
 from nodes.messages import (
     BlockCertificate,
-    CommitCertificate,
     CommitVote,
     Message,
     NodeId,
-    StateCertificate,
     StateVote,
     Vote,
 )
@@ -41,7 +41,6 @@ from nodes.messages import (
 Key: TypeAlias = tuple[Any, ...]
 LANED = (Vote, CommitVote, StateVote, BlockCertificate)
 FORGET_NS = 6_000_000_000  # a lane is kept that long after its first vote
-NEVER = 2**62
 
 
 class Floor(Protocol):
@@ -56,12 +55,12 @@ class Floor(Protocol):
         """Nodes by equal delays from every other node, a class each."""
         ...
 
-    def tie(self, sender: int, to: int, at: int) -> int:
-        """Tie-break of the link's messages that arrive at `at`."""
+    def early(self, senders: Sequence[int], to: int, at: int, tie: int) -> list[int]:
+        """Those of the senders whose message that arrives at `at` has a tie-break of `tie` at most."""
         ...
 
     def ties(self, senders: Sequence[int], to: Sequence[int], at: int) -> NDArray[np.uint64]:
-        """The same for many links: senders by receivers."""
+        """Tie-breaks of messages that arrive at `at`: senders by receivers."""
         ...
 
     def deliver(self, sender: int, to: int, message: Message) -> None:
@@ -73,42 +72,12 @@ class Floor(Protocol):
         ...
 
 
-class Lane:
-    """One statement's votes. `arrivals[c]` are (time, voter) in class c, sorted; a voter has its own at `own`."""
+class Audience(msgspec.Struct, frozen=True):
+    """Receivers of a multicast, the classes that they are in, and a number for their group, sender included."""
 
-    def __init__(self, born: int, threshold: int, classes: int, members: Sequence[NodeId]) -> None:
-        self.born = born
-        self.threshold = threshold
-        self.members = members
-        self.votes: dict[int, Message] = {}  # voter -> its message
-        self.own: dict[int, int] = {}  # voter -> when it voted
-        self.audience: set[int] = set()
-        self.placed: dict[tuple[int, int], int] = {}  # (voter, class) that `arrivals` has had -> its place in order
-        self.arrivals: list[list[tuple[int, int]]] = [[] for _ in range(classes)]
-        self.due = [NEVER] * classes  # when the class is looked at next
-        self.extra = [0] * classes  # most single votes that a receiver of the class has
-        self.single: dict[int, dict[int, int]] = {}  # receiver -> voter -> when, for votes that came as messages
-        self.done: set[int] = set()  # receivers that have the certificate
-        self.common: dict[frozenset[int], frozenset[int]] = {}  # first voters of the classes
-        self.certificates: dict[frozenset[int], Message] = {}
-
-    def before(self, place: int, receiver: int, time: int, since: int) -> list[int]:
-        """Voters whose votes the receiver had before `time`, in order of arrival; single ones and its own whenever."""
-        others = self.single.get(receiver, {})
-        arrivals = self.arrivals[place] if receiver in self.audience else ()
-        held = [v for t, v in arrivals if since <= t < time and v != receiver and v not in others]
-        own = [receiver] if self.own.get(receiver, -1) >= since else []
-        return [*own, *others, *held]
-
-    def at(self, place: int, receiver: int, time: int) -> list[int]:
-        """Voters whose votes reach the receiver's class at this very time."""
-        if receiver not in self.audience:
-            return []
-        others = self.single.get(receiver, {})
-        arrivals = self.arrivals[place]
-        first = bisect_left(arrivals, (time, -1))
-        last = bisect_left(arrivals, (time + 1, -1))
-        return [v for _, v in arrivals[first:last] if v != receiver and v not in others]
+    receivers: Sequence[int]
+    places: tuple[int, ...]
+    group: int
 
 
 class Lanes:
@@ -133,6 +102,9 @@ class Lanes:
         self._lanes: dict[Key, Lane] = {}
         self._classes: list[tuple[int, ...]] = []
         self._place: list[int] = []
+        self._tribe, self._clans = voters_of(committee, floor.index)
+        self._audiences: dict[int, Audience] = {}  # by id of the list of receivers
+        self._groups: dict[frozenset[int], int] = {}
         self._opened = 0
         self._since: dict[int, int] = {}  # receiver -> votes from before that time died with its process
         self._era = 0  # how often the classes were worked out
@@ -143,6 +115,7 @@ class Lanes:
         """The delays changed: work out the classes again. Nothing may be on its way (`explode` first)."""
         floor = self._floor
         self._era += 1
+        self._audiences = {}
         for lane in self._lanes.values():
             for place, members in enumerate(self._classes):
                 for receiver in members:
@@ -161,7 +134,7 @@ class Lanes:
             for sender in range(len(floor.names))
         ]
         for lane in self._lanes.values():
-            lane.arrivals = [[] for _ in self._classes]
+            lane.arrivals, lane.order = [[] for _ in self._classes], [[] for _ in self._classes]
             lane.due = [NEVER] * len(self._classes)
             lane.extra = [max((len(lane.single.get(m, ())) for m in c), default=0) for c in self._classes]
 
@@ -170,25 +143,41 @@ class Lanes:
         """A vote multicast over links with constant delays and no obstacle."""
         now = self._kernel.now
         lane = self._lane(message)
-        lane.audience.update(targets)
-        if sender not in lane.votes:
-            lane.votes[sender] = message
+        audience = self._audience(sender, targets)
+        missing = lane.invited.get(audience.group)
+        if missing is None:
+            lane.invited[audience.group] = sender
+            lane.audience.update(targets)
+        elif missing >= 0 and missing != sender:
+            lane.invited[audience.group] = -1
+            lane.audience.add(missing)
+        if lane.note(sender, message):
             lane.own[sender] = now
         if type(message) is BlockCertificate:
             lane.done.add(sender)
-        places = {self._place[target] for target in targets}
-        for place in sorted(places):
+        for place in audience.places:
             if (sender, place) not in lane.placed and self._delays[sender][place] >= 0:
                 lane.placed[sender, place] = self._kernel.scheduler.reserve()
-                insort(lane.arrivals[place], (now + self._delays[sender][place], sender))
+                lane.insert(place, now + self._delays[sender][place], sender)
                 self._plan(lane, place)
         self._look(lane, sender)
 
+    def _audience(self, sender: int, targets: Sequence[int]) -> Audience:
+        """What is known of these receivers, worked out once for each list of them."""
+        known = self._audiences.get(id(targets))
+        if known is None:  # it holds the list, so that its id stays its own
+            places = tuple(sorted({self._place[target] for target in targets}))
+            group = self._groups.setdefault(frozenset((sender, *targets)), len(self._groups))
+            known = self._audiences[id(targets)] = Audience(targets, places, group)
+        return known
+
     def cast(self, sender: int, message: Any) -> None:
         """A vote multicast as single messages: its sender has it at once."""
-        if type(message) is not BlockCertificate and message.voter == self._floor.names[sender]:
+        if type(message) is BlockCertificate or message.voter != self._floor.names[sender]:
+            return
+        if self._may_vote(sender, message):
             lane = self._lane(message)
-            lane.votes.setdefault(sender, message)
+            lane.note(sender, message)
             lane.own.setdefault(sender, self._kernel.now)
             self._look(lane, sender)
 
@@ -197,12 +186,10 @@ class Lanes:
         if type(message) is BlockCertificate:
             return  # the core has it, and answers with its own multicast
         voter = self._floor.index.get(message.voter)
-        if voter is None or not self._good(message):
+        if voter is None or not self._may_vote(voter, message) or not self._good(message):
             return
         lane = self._lane(message)
-        if message.voter not in lane.members:
-            return
-        lane.votes.setdefault(voter, message)
+        lane.note(voter, message)
         single = lane.single.setdefault(to, {})
         single.setdefault(voter, self._kernel.now)
         place = self._place[to]
@@ -210,6 +197,13 @@ class Lanes:
             lane.extra[place] = len(single)
             self._plan(lane, place)
         self._look(lane, to)
+
+    def _may_vote(self, voter: int, message: Vote | CommitVote | StateVote) -> bool:
+        """Is the voter in the committee that the vote is for? A corrupted node may name any."""
+        clan = message.clan if isinstance(message, StateVote) else None
+        if clan is None:
+            return voter in self._tribe.place
+        return clan < len(self._clans) and voter in self._clans[clan].place
 
     def _good(self, vote: Vote | CommitVote | StateVote) -> bool:
         domain = self._domain
@@ -288,7 +282,7 @@ class Lanes:
         here = lane.at(place, receiver, now)
         if had + len(here) < lane.threshold:
             return
-        arrived = sorted(voter for voter in here if self._floor.tie(voter, receiver, now) <= tie)
+        arrived = sorted(self._floor.early(here, receiver, now, tie))
         if had + len(arrived) < lane.threshold:
             self._cross(lane, place, [receiver])  # this vote may have made an earlier one the last that is needed
             return
@@ -296,21 +290,21 @@ class Lanes:
         signers = self._common(lane, place, first, arrived) if self._regular(lane, receiver) else None
         if signers is None:
             voters = lane.before(place, receiver, now, self._since.get(receiver, 0)) + arrived
-            signers = frozenset(voters[: lane.threshold])
-        sender = arrived[-1] if arrived else next((v for v in sorted(signers) if v != receiver), receiver)
-        self._kernel.at(now, tie, self._hand_over, (sender, receiver), self._certificate(lane, signers))
+            signers = voters[: lane.threshold]
+        sender = arrived[-1] if arrived else min((v for v in signers if v != receiver), default=receiver)
+        certificate = lane.certificate(self._domain, signers, len(self._place))
+        self._kernel.at(now, tie, self._hand_over, (sender, receiver), certificate)
 
     def _regular(self, lane: Lane, receiver: int) -> bool:
         """Has the receiver had all its votes through this lane, in this incarnation?"""
         return receiver in lane.audience and not self._since.get(receiver) and not lane.single.get(receiver)
 
-    def _common(self, lane: Lane, place: int, first: int, arrived: Sequence[int]) -> frozenset[int] | None:
+    def _common(self, lane: Lane, place: int, first: int, arrived: Sequence[int]) -> list[int] | None:
         """The first voters of the class, if the receiver has them all by now: then its members share a certificate."""
-        held = lane.arrivals[place][: lane.threshold]
-        if len(held) < lane.threshold or any(voter not in arrived for _, voter in held[first:]):
+        held = lane.order[place][: lane.threshold]
+        if len(held) < lane.threshold or not set(arrived).issuperset(held[first:]):
             return None
-        common = frozenset(voter for _, voter in held)
-        return lane.common.setdefault(common, common)
+        return held
 
     def _hand_over(self, link: tuple[int, int], certificate: Message) -> None:
         self._floor.deliver(*link, certificate)
@@ -323,7 +317,7 @@ class Lanes:
             for place, members in enumerate(self._classes):
                 held = lane.arrivals[place]
                 coming = [(time, voter) for time, voter in held if time > now]
-                lane.arrivals[place] = held[: len(held) - len(coming)]
+                lane.cut(place, len(held) - len(coming))
                 lane.due[place] = NEVER
                 for time, voter in coming:
                     for receiver in members:
@@ -349,43 +343,13 @@ class Lanes:
         key = _key(message)
         lane = self._lanes.get(key)
         if lane is None:
-            members: Sequence[NodeId] = self._committee.tribe
-            threshold = self._committee.quorum
-            if type(message) is BlockCertificate:
-                threshold = 1
-            elif type(message) is StateVote:
-                members, threshold = self._committee.clans[message.clan], self._committee.majority(message.clan)
-            lane = self._lanes[key] = Lane(self._kernel.now, threshold, len(self._classes), members)
+            voters: Voters = self._clans[message.clan] if type(message) is StateVote else self._tribe
+            threshold = 1 if type(message) is BlockCertificate else voters.threshold
+            lane = self._lanes[key] = Lane(self._kernel.now, voters, threshold, len(self._classes))
             self._opened += 1
             if self._opened % 64 == 0:
                 self.prune()
         return lane
-
-    def _certificate(self, lane: Lane, voters: frozenset[int]) -> Message:
-        """What these votes prove: one object for all receivers with the same signers."""
-        held = lane.certificates.get(voters)
-        if held is not None:
-            return held
-        vote: Any = lane.votes[min(voters)]
-        if type(vote) is BlockCertificate:
-            held = vote
-        else:
-            index, domain = self._floor.index, self._domain
-            votes: dict[int, Any] = lane.votes
-            signers = [member for member in lane.members if index[member] in voters]
-            signatures = tuple(votes[index[member]].signature for member in signers)
-            bitmap = bitmap_of(lane.members, signers)
-            if type(vote) is Vote:
-                held = BlockCertificate(domain.epoch, vote.kind, vote.view, vote.block, bitmap, signatures)
-            elif type(vote) is CommitVote:
-                held = CommitCertificate(domain.epoch, vote.view, vote.block, bitmap, signatures)
-            else:
-                held = StateCertificate(
-                    domain.epoch, domain.cycle, vote.clan, vote.height, vote.block, vote.previous_root, vote.root,
-                    bitmap, signatures,
-                )  # fmt: skip
-        lane.certificates[voters] = held
-        return held
 
 
 def _key(message: Any) -> Key:

@@ -39,6 +39,7 @@ class _VirtualSelector(selectors.DefaultSelector):
         if kernel.now != self._still[0]:
             self._still = (kernel.now, self._count)
         elif self._count - self._still[1] > _IDLE_SELECTS:
+            self._still = (kernel.now, self._count)  # whoever is told may still want to clear up
             raise LivelockError(f"coroutines wake each other at {kernel.now} ns, for ever, and time stands still")
         if timeout is None or timeout > 0:
             if timeout is None and kernel.idle:

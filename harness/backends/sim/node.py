@@ -39,6 +39,12 @@ Deliver: TypeAlias = Callable[[int, NodeId, Message], Sequence[Effect]]
 Outward: TypeAlias = Send | Multicast | Reply
 
 
+def record_of(node: NodeId, traced: Traced) -> dict[str, Any]:
+    """A trace entry of a node as a record (results/trace.py)."""
+    time, incarnation, event, fields = traced
+    return {"time": time, "node": node, "incarnation": incarnation, "event": event, **fields}
+
+
 class Outbound(Protocol):
     """Where a node's messages go (links.Links)."""
 

@@ -155,6 +155,10 @@ def crash_loop(original: Function) -> Function:
     return receive
 
 
+def keeps_quiet(original: Function) -> Function:
+    return lambda self, *args: None
+
+
 # ---------------------------------------------------------------- the list of mutants
 def skipping(original: Function) -> Function:
     """load_mutants leaves out one that is not working as expected."""
@@ -216,6 +220,15 @@ MUTANTS = (
     Trap(
         "I13", "a node crashes in a loop, and nobody sees a conflict",
         (Patch("harness.backends.sim.node:SimNode.receive", crash_loop),), ("liveness",), "fault-free-4",
+    ),
+    Trap(
+        "H1", "nodes find replicas that contradict themselves, and accuse nobody",
+        (
+            Patch("nodes.moonshot.evidence:Evidence.accuse", keeps_quiet),
+            Patch("nodes.xrbc.report:Accusations.make", keeps_quiet),
+            Patch("nodes.xrbc.report:Accusations.second_batch", keeps_quiet),
+        ),
+        ("receipts", "accusations"), "trap-twins",
     ),
     Trap("I14", "a known bug is left out", (Patch("harness.mutants:load_mutants", skipping),), ("catalogue",)),
 )  # fmt: skip

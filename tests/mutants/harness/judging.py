@@ -87,7 +87,7 @@ def borrowed(original: Function) -> Function:
 MUTANTS = (
     Trap(
         "I3", "the checker of forks compares what it stored with itself",
-        (Patch("checkers.fork:Fork.judge", compares_with_itself),), ("fork", "prefix"), "trap-fork",
+        (Patch("checkers.fork:Fork.judge", compares_with_itself),), ("fork", "prefix"), "trap-fork-past",
     ),
     Trap(
         "I3b", "the same, where a bug of the system makes the fork",

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from harness.backends.sim.disk import Disk
 from harness.mutants import Function, Mutant, Patch
-from nodes.crypto import assemble
+from nodes.committee import Committee
+from nodes.crypto import Domain, Verifier, assemble
 from nodes.execution.core import ExecutionCore
 from nodes.execution.ledger import Ledger
 from nodes.execution.votes import StateVotes
@@ -25,7 +26,7 @@ from nodes.messages import (
 )
 from nodes.port import Effect, Start
 from nodes.records import BatchRecord
-from nodes.xrbc.check import key_of
+from nodes.xrbc.check import key_of, statement_of
 from nodes.xrbc.core import XrbcCore
 
 XRBC = "nodes.xrbc.core:XrbcCore."
@@ -139,6 +140,19 @@ def by_height(original: Function) -> Function:
     return add
 
 
+def any_member(original: Function) -> Function:
+    """availability_fault counts signatures of whoever is in the tribe, not of distinct members of the clan."""
+
+    def fault(
+        certificate: AvailabilityCertificate, committee: Committee, domain: Domain, verifier: Verifier
+    ) -> str | None:
+        statement, keys = statement_of(domain, certificate), [committee.keys[node] for node in committee.tribe]
+        good = sum(any(verifier.verify(key, statement, s) for key in keys) for s in certificate.signatures)
+        return None if good >= committee.majority(certificate.clan) else "too few signers"
+
+    return fault
+
+
 def blind_votes(original: Function) -> Function:
     """XrbcCore._on_vote: a member that hears of a batch votes for it, without having it."""
 
@@ -189,7 +203,7 @@ MUTANTS = (
     ),
     Mutant(
         "E24", "E", "2.3", "a batch without certificate is never sent again",
-        (Patch(XRBC + "_resend", nothing),), ("liveness", "finality-bounds", "censorship"), (), "e24",
+        (Patch(XRBC + "_resend", nothing),), ("finality-bounds", "censorship"), (), "e24",
     ),
     Mutant(
         "E25", "E", "2.5 gateway", "a gateway never forwards a transaction again",
@@ -211,6 +225,11 @@ MUTANTS = (
         "F15", "F", "2.3 EQ-FIRST", "a second batch under one number takes effect as well",
         (Patch("nodes.chainrules:EffectiveBatches.split", all_take_effect),),
         ("xrbc-agreement", "dedup", "state-root", "conservation"), (), "f15",
+    ),
+    Mutant(
+        "G2", "G", "0 (2)", "signers of an availability certificate need not be members of its clan",
+        (Patch("nodes.xrbc.check:availability_fault", any_member, everywhere=True),),
+        ("availability",), ("undersigned-certificate",), "d5-foreign-certificate-at",
     ),
     Mutant(
         "G4", "G", "2.7 STATECERT", "state votes for different roots of one height are added up",

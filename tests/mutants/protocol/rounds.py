@@ -9,9 +9,10 @@ from nodes.committee import Committee
 from nodes.messages import Block, NodeId, TimeoutCertificate
 from nodes.moonshot.core import MoonshotCore
 from nodes.moonshot.engine import Engine
+from nodes.moonshot.evidence import Proposal
 from nodes.moonshot.proposer import Proposer
 from nodes.moonshot.state import Replica
-from nodes.moonshot.tallies import TimeoutTally
+from nodes.moonshot.tallies import TimeoutTally, VoteTally
 
 RULES = "nodes.moonshot.rules:"
 CORE = "nodes.moonshot.core:MoonshotCore."
@@ -41,6 +42,20 @@ def any_parent(state: Replica, block: Block) -> bool:
     unvoted = state.fallback_view < v and state.normal_view < v and state.opt_view < v
     timely = state.view == v and v not in state.timed_out and state.timeout_view < v - 1
     return timely and unvoted and state.lock.view == v - 1
+
+
+def any_leader(original: Function) -> Function:
+    """A proposal counts, whoever of the tribe made and signed it."""
+
+    def on_proposal(self: MoonshotCore, sender: NodeId, message: Proposal) -> None:
+        leaders, view = self.leaders, message.block.view
+        self.leaders = lambda asked: message.block.proposer if asked == view else leaders(asked)  # type: ignore[assignment]
+        try:
+            original(self, sender, message)
+        finally:
+            self.leaders = leaders
+
+    return on_proposal
 
 
 # ---------------------------------------------------------------- C: certificates and commits
@@ -149,7 +164,68 @@ def wedged(original: Function) -> Function:
     return send
 
 
+# ---------------------------------------------------------------- under the attacks of harness/scenarios/attacks/
+def drops_all(original: Function) -> Function:
+    """VoteTally.quorum: one bad signature, and all votes of the quorum are gone."""
+
+    def quorum(self: VoteTally, view: int, block: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
+        before = len(self.evicted)
+        found: tuple[bytes, tuple[bytes, ...]] | None = original(self, view, block)
+        if len(self.evicted) > before:
+            ballots = self._views[view].blocks[block]
+            ballots.pending, ballots.verified = {}, {}
+            return None
+        return found
+
+    return quorum
+
+
+def without_kind(original: Function) -> Function:
+    """What a signature is for (vote, time-out, batch ...) is not under it."""
+    return lambda self, kind, *fields: original(self, "any", *fields)
+
+
+def to_the_leader_only(original: Function) -> Function:
+    """Engine.time_out tells the next leader and nobody else."""
+
+    def time_out(self: Engine, view: int) -> None:
+        multicast = self.out.multicast
+        self.out.multicast = lambda group, message: self.out.send(self.leaders(view + 1), message)  # type: ignore[method-assign]
+        try:
+            original(self, view)
+        finally:
+            self.out.multicast = multicast  # type: ignore[method-assign]
+
+    return time_out
+
+
+def any_payload(original: Function) -> Function:
+    """XrbcCore.fault: a block may order anything."""
+    return lambda self, block, taken: None
+
+
 MUTANTS = (
+    Mutant(
+        "A13", "A", "0 (4), R8", "what a signature is for is not under it",
+        (Patch("nodes.crypto:Domain.statement", without_kind),), ("fork",), ("invalid-certificate",), "fault-free-4",
+    ),
+    Mutant(
+        "B10", "B", "1.7", "a proposal counts, whoever made it",
+        (Patch(CORE + "_on_proposal", any_leader),), ("proposals",), ("wrong-leader",), "b10",
+    ),
+    Mutant(
+        "B11", "B", "2.6 valid(block)", "a block may order batches that are not certified, or twice",
+        (Patch("nodes.xrbc.core:XrbcCore.fault", any_payload),),
+        ("availability", "fork", "prefix", "dedup", "conservation", "state-root", "votes", "liveness"), (), "b11",
+    ),
+    Mutant(
+        "C18", "C", "5.3 C18", "one bad signature, and a whole quorum is dropped",
+        (Patch("nodes.moonshot.tallies:VoteTally.quorum", drops_all),), ("liveness",), STALLED, "c18",
+    ),
+    Mutant(
+        "E26", "E", "1.4 sendTimeout", "a time-out goes to the next leader only",
+        (Patch(ENGINE + "time_out", to_the_leader_only),), ("liveness",), STALLED, "l10-certificate-swallower-at",
+    ),
     Mutant(
         "B3", "B", "1.4 onOPT", "an optimistic vote in v after a time-out of v-1: <= where < is due",
         (rule("may_vote_optimistic", timed_out_just_before),), ("fork", "votes"), (*VOTED, "vote-after-timeout"), "mm1",

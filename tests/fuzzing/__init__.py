@@ -1,0 +1,1 @@
+"""Fuzzing of everything that reads a file from outside: `python -m tests.fuzzing TARGET RUNS` (needs atheris)."""
