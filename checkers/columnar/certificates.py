@@ -29,7 +29,7 @@ SIGNATURES_MOST_ELSE = 100_000
 
 @dataclass
 class Certificates:
-    """Distinct certificates by the place of their first record in `rows`; `status` of each in that order."""
+    """Distinct certificates in the order of their first records among `rows`."""
 
     rows: Rows
     first: Ints  # places in rows
@@ -42,6 +42,7 @@ class Certificates:
     verified: int = 0  # signatures
     unverified: int = 0
     assumed: int = 0  # certificates whose signatures were not checked
+    left_out: int = 0  # suspects beyond those that are explained
 
     def __len__(self) -> int:
         return len(self.first)
@@ -71,8 +72,10 @@ class Certificates:
 
 
 def certificates(wide: Wide) -> Certificates:
-    """The certificates of the run; made once."""
-    return once(wide, _examine)
+    """The certificates of the run; made once. Suspects that were left out count for whoever relies on these."""
+    made = once(wide, _examine)
+    wide.left_out = max(wide.left_out, made.left_out)
+    return made
 
 
 def _examine(wide: Wide) -> Certificates:
@@ -100,6 +103,7 @@ def _examine(wide: Wide) -> Certificates:
     made.verified = int(sizes[signers[chosen]].sum())
     made.unverified = int(sizes[signers[sound & ~chosen]].sum())
     made.assumed = int((sound & ~chosen).sum())
+    made.left_out = len(looked_at) - len(records)
     return made
 
 
