@@ -20,7 +20,7 @@ lab: setup
 	@$(BIN)/moonquake lab
 
 test: setup
-	@$(BIN)/moonquake doctor --fix
+	@$(BIN)/moonquake doctor --fix --browser
 	@$(MAKE) --no-print-directory lint
 	@echo "==> tests: unit, property, conformance, then live ones on real processes and containers"
 	$(BIN)/python -m pytest -q -m "not live"

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from checkers.evidence import EvidenceError
+from checkers.evidence import EvidenceError, unhex
 from checkers.families import family
+from checkers.inclusion import timeline, timeout_ns
 from checkers.index import MS, Final, Index, Key
 from checkers.judge import Judge, conclude, record, short
+from results.stats import binomial_interval
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
@@ -34,11 +36,12 @@ class Accountability(Judge):
 
     The record is what a finalised batch of a secondary says, with the secondary's `include`; the primary is recomputed
     from the ranking. Anomalies: missing-record, wrong-record (another primary, a secondary's record by or for a batch
-    of the primary itself, or a secondary outside the family), duplicate-record. Blame, as measures: right (the primary
-    is Byzantine), false (it is honest and had received the transaction the inclusion time-out before), unattributed
-    (honest, and no receipt shows that); the record on the chain is the same for all (honest_recorded: the last two), a
-    penalty takes the receipt as well. False blame limits the claim and is no violation. Records of Byzantine
-    secondaries and of such as crashed are not asked for, only counted. Examined: rescued transactions.
+    of the primary itself, or a secondary outside the family), duplicate-record. Blame, as measures with exact
+    intervals: a record punishes only with the primary's signed receipt of long enough before, and while its batches
+    were not full (2.5 a, b); then it is right (the primary is Byzantine) or false (honest), else unattributed. A record
+    on the chain is the same for all (byzantine_recorded, honest_recorded: by whom it names). False blame limits the
+    claim and is no violation. Records of Byzantine secondaries and of such as crashed are not asked for, only counted.
+    Examined: rescued transactions.
     """
 
     property: ClassVar[str] = "accountability"
@@ -116,24 +119,70 @@ def _faults(rescue: _Rescue, found: list[TraceEvent]) -> list[Anomaly]:
 
 
 def _blame(index: Index, rescued: Sequence[_Rescue]) -> dict[str, Any]:
-    """Whom the records hit: counts, and shares of all rescues."""
-    timeout = int(float(index.info.parameters.get("inclusion_timeout_ms", 2000)) * MS)
-    had: dict[tuple[str, str], int] = {}
-    for event in index.events("received"):
-        had.setdefault((event["tx"], event["node"]), int(event["time"]))
+    """Whom the records hit, by the penalty test of 2.5 (a): counts, and shares of all rescues with exact intervals."""
+    receipts = _receipts(index)
     corrupted = set(index.info.byzantine)
-    counts = {"right_blame": 0, "false_blame": 0, "unattributed": 0}
+    counts = dict.fromkeys(("right_blame", "false_blame", "unattributed", "unattributed_byzantine", "excused_full"), 0)
     for rescue in rescued:
-        since = had.get((rescue.tx, rescue.primary))
-        if rescue.primary in corrupted:
-            counts["right_blame"] += 1
-        elif since is not None and since + timeout <= rescue.final.time:
-            counts["false_blame"] += 1
-        else:
+        since = receipts.get((rescue.tx, rescue.primary))
+        blamed = since is not None and _punished(index, rescue, since)
+        if blamed and since is not None and timeline(index).saturated(since, rescue.final.time):
+            blamed = False
+            counts["excused_full"] += 1
+        if not blamed:
             counts["unattributed"] += 1
-    counts["honest_recorded"] = counts["false_blame"] + counts["unattributed"]
+            counts["unattributed_byzantine"] += rescue.primary in corrupted
+        elif rescue.primary in corrupted:
+            counts["right_blame"] += 1
+        else:
+            counts["false_blame"] += 1
     total = len(rescued)
-    return counts | {f"{name}_rate": round(count / total, 4) if total else 0.0 for name, count in counts.items()}
+    honest = sum(rescue.primary not in corrupted for rescue in rescued)
+    told: dict[str, Any] = {**counts, "byzantine_recorded": total - honest, "honest_recorded": honest}
+    for name in ("right_blame", "false_blame", "unattributed", "byzantine_recorded", "honest_recorded"):
+        low, high = binomial_interval(told[name], total)
+        told[f"{name}_rate"] = round(told[name] / total, 4) if total else 0.0
+        told[f"{name}_interval"] = [round(low, 4), round(high, 4)]
+    return told
+
+
+def _punished(index: Index, rescue: _Rescue, since: int) -> bool:
+    """Does a receipt of `since` make the record a penalty, by what is on the chain alone?
+
+    The rescue came after the inclusion time-out, so it was no secondary in haste; and the chain went on for a slack
+    more without a batch of the primary that holds the transaction.
+    """
+    timeout = timeout_ns(index)
+    due = since + timeout + _slack(index)
+    own = (
+        _block_time(final)
+        for final, batch in index.inclusions[rescue.tx]
+        if index.keys[batch].proposer == rescue.primary
+    )
+    newest = max((_block_time(final) for final in index.chain[0][-1:]), default=0)
+    return since + timeout <= _block_time(rescue.final) and newest >= due and all(time > due for time in own)
+
+
+def _receipts(index: Index) -> dict[tuple[str, str], int]:
+    """(transaction, member) -> when (ns, by its own clock) it signed that it had it. Forged receipts do not count."""
+    found: dict[tuple[str, str], int] = {}
+    for event in index.events("receipt"):
+        fields = (unhex(event["tx"], 32, "transaction"), event["member"], event["received_ms"])
+        signature = unhex(event["signature"], 64, f"receipt of {event['member']}")
+        if index.notary.signed(event["member"], index.notary.statement("receipt", *fields), signature):
+            at = (event["tx"], event["member"])
+            found[at] = min(event["received_ms"] * MS, found.get(at, event["received_ms"] * MS))
+    return found
+
+
+def _block_time(final: Final) -> int:
+    """The block's own time stamp, which everybody can read from the chain; else when it was first finalised."""
+    return final.time if final.timestamp_ms is None else final.timestamp_ms * MS
+
+
+def _slack(index: Index) -> int:
+    """From the deadline to a block that could hold the batch (ns): batch delay, certificate, queue and proposal."""
+    return int((float(index.info.parameters.get("max_batch_delay_ms", 100)) + 4 * index.bounds.md_ms) * MS)
 
 
 def _unread(index: Index) -> list[str]:

@@ -18,10 +18,11 @@ class Acknowledged(Judge):
     """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones.
 
     Anomalies: fooled-gateway (exec told without a matching root, or for a transaction that was not applied, or at
-    another height), wrong-abort (told aborted, yet applied), acknowledged-then-lost (a client's ok that the final
-    order does not hold), wrong-read (a client read another list than was there). Excluded and counted: what lies
-    above the height where bodies end. A false root was certified but no honest gateway refused anything: UNKNOWN, for
-    nothing shows that a gateway would. Examined: final gateway answers and ok operations.
+    another height, or before a certificate of a true root covers that height), wrong-abort (told aborted, yet applied),
+    acknowledged-then-lost (a client's ok that the final order does not hold), wrong-read (a client read another list
+    than was there). Excluded and counted: what lies above the height where bodies end. A false root was certified but
+    no honest gateway refused anything: UNKNOWN, for nothing shows that a gateway would. Examined: final gateway answers
+    and ok operations.
     """
 
     property: ClassVar[str] = "acknowledged"
@@ -29,11 +30,13 @@ class Acknowledged(Judge):
     def judge(self, index: Index) -> Verdict:
         replay = replay_of(index)
         anomalies: list[Anomaly] = []
+        true = _true_certificates(index, replay)
         examined = unjudged = 0
         for event in index.events("gateway"):
             if event["phase"] not in ("exec", "aborted"):
                 continue
             found, known = _gateway(event, replay)
+            found += _uncovered(event, replay, true)
             examined += known
             unjudged += not known
             anomalies += found
@@ -67,6 +70,34 @@ def _false_certificates(index: Index, replay: Replay) -> bool:
         if mine is not None and mine.root != event["root"]:
             return True
     return False
+
+
+def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], list[tuple[int, int]]]:
+    """(gateway, clan) -> (time, height) of each certificate that it recorded and that names no other root than the
+    re-executed one; no entry for a gateway that recorded none at all."""
+    found: dict[tuple[str, int], list[tuple[int, int]]] = {}
+    for event in index.events("state_certificate"):
+        mine, own = replay.outcomes.get((event["clan"], event["height"])), (event["node"], event["clan"])
+        held = found.setdefault(own, [])
+        if mine is None or mine.root == event["root"]:  # above the re-executed heights nothing speaks against it
+            held.append((int(event["time"]), event["height"]))
+    return found
+
+
+def _uncovered(event: TraceEvent, replay: Replay, true: dict[tuple[str, int], list[tuple[int, int]]]) -> list[Anomaly]:
+    """exec may be told once a certificate of a true root is there for its height or, as roots are chained, above."""
+    clan, height, node = event.get("clan"), event.get("height"), event["node"]
+    if clan is None or height is None or event["phase"] != "exec":
+        return []
+    if (clan, height) not in replay.outcomes or (node, clan) not in true:
+        return []
+    if any(time <= int(event["time"]) and at >= height for time, at in true[node, clan]):
+        return []
+    summary = (
+        f"{node} told exec for transaction {short(event['tx'])} at height {height} of clan {clan}, but it had"
+        " no certificate of a true root for that height or a later one"
+    )
+    return [Anomaly("fooled-gateway", summary, [record(event)])]
 
 
 def _gateway(event: TraceEvent, replay: Replay) -> tuple[list[Anomaly], bool]:

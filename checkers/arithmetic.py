@@ -41,6 +41,10 @@ class Bounds:
                       asks the whole clan
     exec_ms           inclusion_ms + retrieve_ms + 20 md
     catch_up_blocks   10: how far a restarted node may trail at the end
+    view_ms           4 Delta + 4 md + idle_delay: how long a node may stay in one view (3 Delta + 2 delta, and Delta
+                      that entries lie apart; 1.11)
+    commit_ms         5 Delta + idle_delay: 4 delta + Delta from the start of an honest leader's view, delta <= Delta
+    catch_up_ms       2 sync_retry_ms + 6 md: for each request of 64 blocks that a node lacks, one may be lost
     """
 
     def __init__(self, info: RunInfo) -> None:
@@ -60,4 +64,8 @@ class Bounds:
         retry_ms = float(protocol.get("batch_retry_ms", 1000))
         self.retrieve_ms = float(given.get("retrieve_ms", max(4000.0, 4 * retry_ms + 10 * self.md_ms)))
         self.exec_ms = float(given.get("exec_ms", self.inclusion_ms + self.retrieve_ms + 20 * self.md_ms))
+        self.view_ms = float(given.get("view_ms", 4 * self.delta_ms + 4 * self.md_ms + idle_ms))
+        self.commit_ms = float(given.get("commit_ms", 5 * self.delta_ms + idle_ms))
+        sync_ms = float(protocol.get("sync_retry_ms", 500))
+        self.catch_up_ms = float(given.get("catch_up_ms", 2 * sync_ms + 6 * self.md_ms))
         self.catch_up_blocks = int(given.get("catch_up_blocks", 10))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from checkers.arithmetic import clan_majority
-from checkers.evidence import EvidenceError, unhex
 from checkers.index import MS, Final, Index
 from checkers.judge import Judge, conclude, record, short
+from checkers.reverified import availability
 from results.stats import summary as figures
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
@@ -16,21 +15,26 @@ from results.verdict import Anomaly, Verdict
 class Availability(Judge):
     """Every finalised batch is held by every never-faulty honest member of its clan by the end of the run.
 
-    Anomalies: lost-batch, undersigned-certificate (not M distinct valid votes of the clan), uncertified-batch (final,
-    but never certified), corrupt-body (an honest node executed bytes that are not the batch). Excluded and counted:
-    void batches (their slot was taken), and missing bodies of batches finalised, or networks healed, less than
-    retrieve_ms before the end. Examined: (batch, member).
+    And a vote for a batch means that its voter holds it, so that no certificate is for what nobody has. Anomalies:
+    lost-batch, undersigned-certificate (not M distinct valid votes of the clan), uncertified-batch (final, but never
+    certified), corrupt-body (an honest node executed bytes that are not the batch), vote-without-batch (an honest node
+    voted for what it did not hold), held-by-nobody (certified, final or not, and no honest member of the clan ever had
+    it). Excluded and counted: void batches (their slot was taken), and missing bodies of batches finalised, or networks
+    healed, less than retrieve_ms before the end. Examined: (batch, member).
     """
 
     property: ClassVar[str] = "availability"
 
     def judge(self, index: Index) -> Verdict:
-        anomalies, certificates, doubts = _certificates(index)
+        found = availability(index)
+        anomalies = [_undersigned(event, fault) for event, fault in found.invalid]
+        doubts = list(found.doubts)
         for event in index.bodies[1]:
             summary = f"{event['node']} executed a body that does not hash to its batch {short(event['batch'])}"
             anomalies.append(Anomaly("corrupt-body", summary, [record(event)]))
         anomalies += _uncertified(index)
         held = _holders(index)
+        anomalies += _voted_blindly(index, held) + _held_by_nobody(index, found.valid, held)
         grace = int(index.bounds.retrieve_ms * MS)
         late = pairs = 0
         delays: list[float] = []
@@ -52,7 +56,7 @@ class Availability(Judge):
                 if missing:
                     lost.append(_lost(index, place.final, batch, missing, sorted(times)))
         measures: dict[str, Any] = {
-            "certificates": certificates,
+            "certificates": found.count,
             "excluded_late": late,
             "excluded_void": sum(len(place.void) for place in index.placed),
             "held_after_final_ms": figures(delays),
@@ -69,6 +73,33 @@ def _holders(index: Index) -> dict[str, dict[str, int]]:
         times = held.setdefault(event["batch"], {})
         times[event["node"]] = min(int(event["time"]), times.get(event["node"], int(event["time"])))
     return held
+
+
+def _voted_blindly(index: Index, held: dict[str, dict[str, int]]) -> list[Anomaly]:
+    """Votes of never-faulty nodes that never recorded the body (2.3); who was killed may have lost that record."""
+    anomalies, steady = [], set(index.steady)
+    for event in index.events("availability_vote"):
+        if event["node"] not in held.get(event["batch"], {}) and event["node"] in steady:
+            what = f"batch {short(event['batch'])} of {event['proposer']}"
+            summary = f"{event['node']} voted that it holds {what}, and never recorded that it does"
+            anomalies.append(Anomaly("vote-without-batch", summary, [record(event)]))
+    return anomalies
+
+
+def _held_by_nobody(index: Index, certificates: list[TraceEvent], held: dict[str, dict[str, int]]) -> list[Anomaly]:
+    """Certified batches that no honest member of their clan ever recorded: M voters, and none of them honest."""
+    anomalies = []
+    told: set[str] = set()
+    for event in certificates:
+        members = set(index.info.clans[event["clan"]]) & set(index.honest)
+        if event["batch"] not in told and not members & held.get(event["batch"], {}).keys():
+            told.add(event["batch"])
+            summary = (
+                f"batch {short(event['batch'])} has a certificate of {', '.join(event['signers'])}, and no honest"
+                f" member of clan {event['clan']} ever held it"
+            )
+            anomalies.append(Anomaly("held-by-nobody", summary, [record(event)]))
+    return anomalies
 
 
 def _uncertified(index: Index) -> list[Anomaly]:
@@ -98,43 +129,6 @@ def _lost(index: Index, final: Final, batch: str, missing: list[str], holders: l
     return Anomaly("lost-batch", summary, [order, *attempts[:4]])
 
 
-def _certificates(index: Index) -> tuple[list[Anomaly], int, list[str]]:
-    """Re-verifies every distinct availability certificate that an honest node accepted: anomalies, count, doubts."""
-    distinct: dict[tuple[object, ...], TraceEvent] = {}
-    for event in index.events("available"):
-        distinct.setdefault((event["batch"], *event["signers"], *event["signatures"]), event)
-    anomalies: list[Anomaly] = []
-    doubts: list[str] = []
-    for event in distinct.values():
-        try:
-            fault = _fault(index, event)
-        except EvidenceError as error:
-            doubts.append(str(error))
-            continue
-        if fault is not None:
-            summary = f"{event['node']} accepted an availability certificate for {short(event['batch'])}: {fault}"
-            anomalies.append(Anomaly("undersigned-certificate", summary, [record(event)]))
-    return anomalies, len(distinct), doubts
-
-
-def _fault(index: Index, event: TraceEvent) -> str | None:
-    """Why the certificate is invalid, or None."""
-    clan = event["clan"]
-    members = index.info.clans[clan] if 0 <= clan < len(index.info.clans) else []
-    count, size = _header(index, event)
-    batch = unhex(event["batch"], 32, "batch id")
-    fields = (clan, event["proposer"], event["seq"], batch, count, size, event["created_ms"])
-    statement = index.notary.statement("available", *fields)
-    return index.notary.fault(members, clan_majority(len(members)), event["signers"], event["signatures"], statement)
-
-
-def _header(index: Index, event: TraceEvent) -> tuple[int, int]:
-    """(tx_count, byte_length) under the signatures: from the record, else from the body."""
-    if "tx_count" in event and "byte_length" in event:
-        return event["tx_count"], event["byte_length"]
-    held = index.bodies[0].get(event["batch"])
-    if held is None:
-        raise EvidenceError(
-            f"the available record of batch {short(event['batch'])} lacks tx_count and byte_length; both are signed"
-        )
-    return held.tx_count, held.byte_length
+def _undersigned(event: TraceEvent, fault: str) -> Anomaly:
+    summary = f"{event['node']} accepted an availability certificate for {short(event['batch'])}: {fault}"
+    return Anomaly("undersigned-certificate", summary, [record(event)])

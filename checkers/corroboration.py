@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
+from checkers.arithmetic import clan_majority
 from checkers.index import MS, Index
 from results.store import FaultInfo
 from results.trace import TraceEvent
@@ -17,14 +18,16 @@ from results.trace import TraceEvent
 Window = tuple[int, int]  # ns: from when to when it was surely active
 Test = Callable[[Index, FaultInfo, Window], str]
 MARGIN = 1000 * MS  # what was sent before a behaviour's window opened has arrived by then
+SHUT_OUT = 3  # blocks that a listening node would not all have passed over
+WITHHOLDER = "vote-withholder"  # who does not vote is in no certificate
 BLOCK_VOTES = ("optimistic", "normal", "fallback")
 _CLAN_VOTES = {"available": "availability", "state_certificate": "state"}  # record -> the votes it is made of
 
 
 def contradictions(index: Index, fault: FaultInfo, window: Window) -> list[str]:
     """Sentences; empty if nothing in the honest records speaks against the receipt."""
-    tests = _FAULTS if fault.kind == "fault" else _BEHAVIOURS
-    return [found for test in tests.get(fault.use, ()) if (found := test(index, fault, window))]
+    tests = _FAULTS.get(fault.use, ()) if fault.kind == "fault" else (*_BEHAVIOURS.get(fault.use, ()), _heard)
+    return [found for test in tests if (found := test(index, fault, window))]
 
 
 def hops_ms(index: Index, window: Window) -> list[float]:
@@ -92,6 +95,59 @@ def _delayed(index: Index, fault: FaultInfo, window: Window) -> str:
 
 
 # ---------------------------------------------------------------- behaviours
+def _heard(index: Index, fault: FaultInfo, window: Window) -> str:
+    """Nodes that shut a peer out at its first bad message spare themselves every later attack, and show nothing.
+
+    Told of a node that refused something of the corrupted one and then voted for blocks, but for none of those of the
+    corrupted one that others finalised; and of a tribe in whose certificates it never appears again.
+    """
+    blocks = {e["block"]: (e.get("proposer"), int(e["time"])) for e in index.events("finalise")}
+    for target in fault.targets:
+        refused: dict[str, int] = {}  # only the addressee can refuse a message, or vote for a proposal
+        for event in index.events("reject"):
+            if event.get("sender") == target:
+                refused[event["node"]] = int(event["time"])
+        for node, since in refused.items():
+            votes = (e for e in index.events("vote") if e["node"] == node and e["kind"] in BLOCK_VOTES)
+            voted = {e["block"] for e in votes if int(e["time"]) > since}
+            proposers = [blocks.get(block, (target, 0))[0] for block in voted]  # a block that nobody kept may be its
+            own = sum(proposer == target and time > since + MARGIN // 4 for proposer, time in blocks.values())
+            others = sum(proposer != target for proposer in proposers)
+            if min(own, others) >= SHUT_OUT and target not in proposers:
+                return (
+                    f"{node} refused a message of {target} at {since / MS:.0f} ms, and has voted for {others} blocks"
+                    f" since, but for none of the {own} of {target}: it may have shut {target} out"
+                )
+        withheld = any(f.use == WITHHOLDER and target in f.targets for f in index.info.faults)
+        if refused and not withheld and _vanished(index, target, max(refused.values())):
+            return f"after its last refused message {target} is in no certificate any more: it may have been shut out"
+    return ""
+
+
+def _vanished(index: Index, target: str, since: int) -> bool:
+    """Is a node that signed certificates before this time in none of many that came later?"""
+    signed = [
+        (int(e["time"]) <= since, target in e["signers"])
+        for e in index.events("certify", "timeout_certificate")
+        if not since < int(e["time"]) < since + MARGIN // 4
+    ]
+    later = signed.count((False, True)) + signed.count((False, False))
+    return (True, True) in signed and (False, True) not in signed and later >= 10 * SHUT_OUT
+
+
+def _one_replica(index: Index, fault: FaultInfo, window: Window) -> str:
+    """Twins are honest copies with one key: nobody refuses their signatures, and somebody catches them contradicting
+    each other."""
+    others = {node for f in index.info.faults if f.kind == "behaviour" and f.id != fault.id for node in f.targets}
+    alone = set(fault.targets) - others
+    for event in index.events("reject"):
+        if event.get("sender") in alone and "signature" in event.get("reason", ""):
+            return f"{event['node']} refused a signature of {event['sender']}: its two copies have not the same key"
+    accused = {event["culprit"] for event in index.events("accuse")}
+    innocent = sorted(set(fault.targets) - accused)
+    return f"no honest node saw the copies of {', '.join(innocent)} contradict each other" if innocent else ""
+
+
 def _two_blocks(index: Index, fault: FaultInfo, window: Window) -> str:
     seen: dict[int, set[str]] = {}
     for event in _inside(index, window, "vote", "certify"):
@@ -146,6 +202,9 @@ def _lied(index: Index, fault: FaultInfo, window: Window) -> str:
 
 
 def _invented(index: Index, fault: FaultInfo, window: Window) -> str:
+    """With fewer keys than a clan's majority nothing comes of the inventions: then there is nothing to be seen."""
+    if not any(len(set(clan) & set(fault.targets)) >= clan_majority(len(clan)) for clan in index.info.clans):
+        return ""
     held = {event["batch"] for event in index.events("batch", "body")}
     if any(event["batch"] not in held for event in _inside(index, window, "available")):
         return ""
@@ -174,6 +233,7 @@ _FAULTS: dict[str, tuple[Test, ...]] = {
 _BEHAVIOURS: dict[str, tuple[Test, ...]] = {
     "equivocating-leader": (_two_blocks,),
     "silent-leader": (_no_block,),
+    "twins": (_one_replica,),
     "vote-withholder": (_no_vote,),
     "censoring-primary": (_no_batch,),
     "data-withholding": (_serves_nobody,),

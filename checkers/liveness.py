@@ -95,7 +95,11 @@ def _doubts(index: Index) -> list[str]:
 
 
 def _pacemaker(index: Index) -> list[str]:
-    """Where leaders were stopped, a view must have ended by a time-out; else its repair was never exercised."""
+    """A view must be able to end by a time-out, and where leaders were stopped one must have; else the repair of a view
+    was never exercised."""
+    timer_ms, lasted_ms = 3 * index.bounds.delta_ms, (index.end - index.info.load_start) / MS
+    if index.info.target == "supra" and "cluster" in index.info.scenario and timer_ms > lasted_ms:
+        return [f"a view times out after {timer_ms:.0f} ms, the run lasted {lasted_ms:.0f} ms: no pacemaker could act"]
     stopped = [f for f in index.info.faults if f.use in LEADER_STOPPERS and set(f.targets) & set(index.info.tribe)]
     if not stopped or index.info.target != "supra":
         return []

@@ -15,9 +15,9 @@ from results.verdict import Verdict
 class Receipts(Judge):
     """Every declared fault and behaviour was injected, had an effect while the load ran, and its heal was verified.
 
-    Never FAIL: a fault that did not bite, a corrupted node that never had an occasion, and a receipt that honest nodes'
-    records refute make the run UNKNOWN, with the reasons. Without declared faults, nodes that finalised are examined
-    and no nemesis operation may appear. Examined: faults and behaviours with a receipt.
+    Never FAIL: a fault that did not bite, a corrupted node that never had an occasion, an attack whose own code raised,
+    and a receipt that honest nodes' records refute make the run UNKNOWN, with the reasons. Without declared faults,
+    nodes that finalised are examined and no nemesis operation may appear. Examined: those with a receipt.
     """
 
     property: ClassVar[str] = "receipts"
@@ -73,7 +73,7 @@ def _reasons(index: Index, fault: FaultInfo, starts: list[Operation], stops: lis
     receipts = _receipts(stops)
     if not receipts:
         return ["it left no receipt: it was never stopped, or the nemesis died"]
-    reasons = []
+    reasons = _mishaps(stops)
     if not any(receipt.get("bit") is True for receipt in receipts):
         evidence = "; ".join(str(r["evidence"]) for r in receipts if r.get("evidence"))
         reasons.append("it did not bite" + (f" ({evidence})" if evidence else ""))
@@ -94,6 +94,16 @@ def _reasons(index: Index, fault: FaultInfo, starts: list[Operation], stops: lis
     if fault.kind == "fault":
         reasons += _window(index, fault, receipts, (begin, closed))
     return reasons + contradictions(index, fault, (opened, closed))
+
+
+def _mishaps(stops: list[Operation]) -> list[str]:
+    """Attacks whose own code raised: what came after was the work of no adversary."""
+    said: dict[str, list[str]] = {}  # first line of the error -> nodes
+    for stop in stops:
+        error = str(stop.value.get("receipt", {}).get("error", ""))
+        if error:
+            said.setdefault(error.splitlines()[0], []).append(str(stop.value.get("node")))
+    return [f"its own code failed on {', '.join(nodes)}: {error}" for error, nodes in said.items()]
 
 
 def _idle(fault: FaultInfo, stops: list[Operation]) -> list[str]:

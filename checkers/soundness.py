@@ -6,6 +6,7 @@ checker into UNKNOWN while there is one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from results.trace import TraceEvent
 
 SILENCE_DELTAS = 6  # a node that is quiet for longer while others go on left a trace that ends too early
 SILENCE_MS = 3000.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}  # ms
 
 
 def flaws(index: Index) -> tuple[str, ...]:
@@ -24,7 +27,8 @@ def flaws(index: Index) -> tuple[str, ...]:
 
 
 def _flaws(index: Index) -> tuple[str, ...]:
-    found = [*history_flaws(index.history), *_roster(index)]
+    found = [*history_flaws(index.history), *_roster(index), *_as_declared(index)]
+    found += _stragglers(index)
     if index.info.target == "supra":
         found += [*_traces(index), *_restarts(index), *_clocks(index)]
     return tuple(dict.fromkeys(found))
@@ -92,7 +96,9 @@ def _surely_within(index: Index) -> bool:
     silent = lost + int(adversary.get("crashes", 0))
     clans = [len(clan) for clan in index.info.clans]
     within = all(lost <= clan_faults(size) and silent <= size - clan_majority(size) for size in clans)
-    return lost <= tribe_faults(len(index.info.tribe)) and within
+    family = int(index.info.parameters.get("family_size", 0))  # a smaller one than f_c + 1 can be all Byzantine
+    whole_family = 0 < family <= len(index.info.byzantine)
+    return lost <= tribe_faults(len(index.info.tribe)) and within and not whole_family
 
 
 def _thresholds(index: Index) -> list[str]:
@@ -100,12 +106,57 @@ def _thresholds(index: Index) -> list[str]:
     given = index.info.thresholds
     n = len(index.info.tribe)
     own: dict[str, Any] = {"faults": tribe_faults(n), "quorum": tribe_quorum(n)}
+    sound = 2 * own["quorum"] - n > own["faults"] and 3 * own["faults"] < n <= 3 * own["faults"] + 3
+    if not sound:  # by the definition, whoever wrote the formula: a borrowed one would share its mistake
+        return [f"the judges count with a quorum of {own['quorum']} of {n}: two of those may share no honest node"]
     found = [f"run.json: {k} = {given[k]}, for {n} nodes it is {own[k]}" for k in own if given.get(k, own[k]) != own[k]]
     for number, (clan, said) in enumerate(zip(index.info.clans, given.get("clans") or [], strict=False)):
         majority = clan_majority(len(clan))
         if said.get("majority", majority) != majority:
             found.append(f"run.json: clan {number} has majority {said['majority']}, for {len(clan)} nodes {majority}")
     return found
+
+
+def _as_declared(index: Index) -> list[str]:
+    """What run.json says was done, against the scenario that it holds: protocol parameters and the faults' windows."""
+    info = index.info
+    cluster: dict[str, Any] = info.scenario.get("cluster") or {}
+    found = [
+        f"the scenario asks for {key} = {value}, the nodes ran with {info.parameters.get(key)}"
+        for key, value in (cluster.get("parameters") or {}).items()
+        if info.parameters and info.parameters.get(key) != value
+    ]
+    declared = info.scenario.get("fault") or []
+    faults = [fault for fault in info.faults if fault.kind == "fault"]
+    if not info.load_end or len(declared) != len(faults):
+        return found  # an interrupted run, or receipts of a target with faults of its own making
+    load = (info.load_end - info.load_start) / MS
+    for section, fault in zip(declared, faults, strict=True):
+        due = (_ms(section.get("from"), 0.0), min(load, _ms(section.get("until"), load)))
+        was = tuple((time - info.load_start) / MS for time in (fault.start, fault.stop))
+        if section.get("use") != fault.use or was[0] - due[0] > 1 or due[1] - was[1] > 1:
+            found.append(
+                f"fault {fault.id}: the scenario has {section.get('use')} from {due[0]:.0f} to {due[1]:.0f} ms of the"
+                f" load, run.json {fault.use} from {was[0]:.0f} to {was[1]:.0f} ms"
+            )
+    return found
+
+
+def _stragglers(index: Index) -> list[str]:
+    """Honest nodes that by their own word had not caught up in a quiet phase that was long enough for it: a second
+    opinion on liveness, which shares nothing with its judge."""
+    quiet_ms = (index.end - max(index.info.heal, index.info.load_end)) / MS
+    if index.info.regime != "within" or quiet_ms < index.bounds.liveness_ms + index.bounds.retrieve_ms:
+        return []
+    return [
+        f"{node} had not caught up after {quiet_ms:.0f} ms in which nothing was wrong" for node in index.info.stragglers
+    ]
+
+
+def _ms(text: Any, otherwise: float) -> float:
+    """A duration as scenarios write it, in ms; `otherwise` where there is none."""
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    return float(match.group(1)) * _UNITS[match.group(2)] if match else otherwise
 
 
 # ---------------------------------------------------------------- traces

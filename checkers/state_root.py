@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from checkers.arithmetic import clan_majority
-from checkers.evidence import EvidenceError, unhex
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from checkers.replay import Outcome, replay_of
+from checkers.reverified import ROOTS, states
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
-
-_ROOTS = ("block", "prev_root", "root")
 
 
 class StateRoot(Judge):
     """Every certified and every honest root equals what an independent re-execution from genesis gets.
 
     Anomalies: false-root-certified, honest-divergence (an honest node's root or applied transactions),
-    invalid-state-certificate (not M distinct valid votes of the clan). One anomaly per clan, kind and node: roots are
-    chained, so the first wrong one spoils the rest. Examined: (clan, height) with a certificate, below the height
+    invalid-state-certificate (not M distinct valid votes of the clan), two-roots-certified (valid certificates of one
+    clan and height for two roots, even above the height where bodies end). One anomaly per clan, kind and node: roots
+    are chained, so the first wrong one spoils the rest. Examined: (clan, height) with a certificate, below the height
     where bodies end; a pass needs an applied transaction among them.
     """
 
@@ -28,7 +26,9 @@ class StateRoot(Judge):
 
     def judge(self, index: Index) -> Verdict:
         replay = replay_of(index)
-        certified, anomalies, doubts = _certificates(index)
+        found = states(index)
+        anomalies, doubts = [_invalid(event, fault) for event, fault in found.invalid], list(found.doubts)
+        certified = sorted(found.valid, key=lambda e: (e["height"], e["clan"], e["root"]))
         false_clans: set[int] = set()
         examined: set[tuple[int, int]] = set()
         above = 0
@@ -42,6 +42,7 @@ class StateRoot(Judge):
             if _differs(event, mine) and at[0] not in false_clans:
                 false_clans.add(at[0])
                 anomalies.append(_false_root(event, mine))
+        anomalies += _two_roots(certified)
         divergences, executed = _divergences(index)
         anomalies += divergences
         applied = sum(len(replay.outcomes[at].applied) for at in examined)
@@ -60,38 +61,29 @@ class StateRoot(Judge):
         return conclude(self.property, len(examined), anomalies, measures, "no state certificate to examine", doubts)
 
 
-def _certificates(index: Index) -> tuple[list[TraceEvent], list[Anomaly], list[str]]:
-    """Distinct certificates that hold (by height), anomalies for those that do not, doubts for unreadable ones."""
-    distinct: dict[tuple[object, ...], TraceEvent] = {}
-    for event in index.events("state_certificate"):
-        roots = [event[name] for name in _ROOTS]
-        distinct.setdefault((event["clan"], event["height"], *roots, *event["signers"], *event["signatures"]), event)
-    holding: list[TraceEvent] = []
-    anomalies: list[Anomaly] = []
-    doubts: list[str] = []
-    for event in distinct.values():
-        clan = event["clan"]
-        members = index.info.clans[clan] if 0 <= clan < len(index.info.clans) else []
-        try:
-            block, previous, root = (unhex(event[name], 32, name) for name in _ROOTS)
-            statement = index.notary.statement("root", clan, event["height"], block, previous, root)
-            fault = index.notary.fault(
-                members, clan_majority(len(members)), event["signers"], event["signatures"], statement
+def _invalid(event: TraceEvent, fault: str) -> Anomaly:
+    summary = f"{event['node']} accepted a state certificate of clan {event['clan']} height {event['height']}: {fault}"
+    return Anomaly("invalid-state-certificate", summary, [record(event)])
+
+
+def _two_roots(certified: list[TraceEvent]) -> list[Anomaly]:
+    """The first height of each clan with valid certificates for two outcomes: then M voters share no honest one."""
+    first: dict[tuple[int, int], TraceEvent] = {}
+    found: dict[int, Anomaly] = {}
+    for event in certified:
+        before = first.setdefault((event["clan"], event["height"]), event)
+        if [before[name] for name in ROOTS] != [event[name] for name in ROOTS] and event["clan"] not in found:
+            summary = (
+                f"clan {event['clan']} certified {short(before['root'])} (signed by {', '.join(before['signers'])}) and"
+                f" {short(event['root'])} (signed by {', '.join(event['signers'])}) at height {event['height']}"
             )
-        except EvidenceError as error:
-            doubts.append(f"state certificate of clan {clan} height {event['height']}: {error}")
-            continue
-        if fault is None:
-            holding.append(event)
-        else:
-            summary = f"{event['node']} accepted a state certificate of clan {clan} height {event['height']}: {fault}"
-            anomalies.append(Anomaly("invalid-state-certificate", summary, [record(event)]))
-    return sorted(holding, key=lambda e: (e["height"], e["clan"], e["root"])), anomalies, doubts
+            found[event["clan"]] = Anomaly("two-roots-certified", summary, [record(before), record(event)])
+    return list(found.values())
 
 
 def _differs(event: TraceEvent, mine: Outcome) -> list[str]:
-    own = dict(zip(_ROOTS, (mine.block, mine.previous_root, mine.root), strict=True))
-    return [name for name in _ROOTS if event[name] != own[name]]
+    own = dict(zip(ROOTS, (mine.block, mine.previous_root, mine.root), strict=True))
+    return [name for name in ROOTS if event[name] != own[name]]
 
 
 def _false_root(event: TraceEvent, mine: Outcome) -> Anomaly:

@@ -16,7 +16,8 @@ class XrbcAgreement(Judge):
     Two certificates for one slot may exist, one effect may not, unless the cluster runs EQ-BOTH. Anomalies:
     disagreement (two nodes executed different batches of one slot), two-effects (one node executed two, under
     EQ-FIRST), wrong-choice (what a node executed at a height is not what the finalised order makes effective there),
-    honest-equivocation (an honest proposer with its disk signed two batches of one slot). Examined: executed slots.
+    honest-equivocation (an honest proposer with its disk signed two batches of one slot), double-availability-vote (an
+    honest node with its disk voted for two batches of one slot). Examined: executed slots.
     """
 
     property: ClassVar[str] = "xrbc-agreement"
@@ -33,7 +34,7 @@ class XrbcAgreement(Judge):
         for batch, key in index.keys.items():
             signed.setdefault(key, []).append(batch)
         equivocated = {key: sorted(batches) for key, batches in signed.items() if len(batches) > 1}
-        anomalies += _honest(index, equivocated)
+        anomalies += _honest(index, equivocated) + _double_votes(index)
         certified = {event["batch"] for event in index.events("available")}
         measures: dict[str, Any] = {
             "nodes": len({event["node"] for event in events}),
@@ -120,6 +121,22 @@ def _honest(index: Index, equivocated: dict[Key, list[str]]) -> list[Anomaly]:
             summary = f"{key.proposer} is honest, yet signed {_names(batches)} as batch {key.seq} of clan {key.clan}"
             witness = [record(firsts[batch]) for batch in batches]
             anomalies.append(Anomaly("honest-equivocation", summary, witness))
+    return anomalies
+
+
+def _double_votes(index: Index) -> list[Anomaly]:
+    """One availability vote a slot, over all lives of a node that kept its disk."""
+    first: dict[tuple[str, Key], TraceEvent] = {}
+    anomalies = []
+    for event in index.events("availability_vote"):
+        slot = (event["node"], Key(event["clan"], event["proposer"], event["seq"]))
+        before = first.setdefault(slot, event)
+        if before["batch"] != event["batch"] and event["node"] not in index.info.amnesiac:
+            summary = (
+                f"{event['node']} voted for {short(before['batch'])} and for {short(event['batch'])} as batch"
+                f" {event['seq']} of {event['proposer']} in clan {event['clan']}"
+            )
+            anomalies.append(Anomaly("double-availability-vote", summary, [record(before), record(event)]))
     return anomalies
 
 

@@ -112,10 +112,11 @@ def _from_file(path: Path, name: str) -> type:
 
 def explain(path: Path, error: BaseException) -> str:
     """ "file:line: Error: text" with the last line of the reviewer's own file that was running; below, the traceback
-    from that file on."""
+    from that file on (the whole one, if no line of that file was running)."""
     report = traceback.TracebackException.from_exception(error)
     own = [i for i, frame in enumerate(report.stack) if Path(frame.filename) == path.resolve()]
     line = report.stack[own[-1]].lineno if own else getattr(error, "lineno", 1)  # a SyntaxError has no frame of its own
-    report.stack = traceback.StackSummary.from_list(report.stack[own[0] :] if own else [])
+    if own or isinstance(error, SyntaxError):
+        report.stack = traceback.StackSummary.from_list(report.stack[own[0] :] if own else [])
     text = "".join(report.format()).rstrip()
     return f"{path}:{line}: {type(error).__name__}: {getattr(error, 'msg', error)}\n{text}"

@@ -22,8 +22,8 @@ import msgspec
 
 from harness.campaign_state import Finding, Line, Recorded, State
 from harness.chunk import Failure, Job, Outcome, run_chunk
-from harness.coverage import ALL_GOALS
-from harness.executors import stop
+from harness.coverage import ALL_GOALS, vacuous
+from harness.executors import LostError, Pool, stop
 
 CHUNK = 10  # seeds, at most
 CHUNK_S = 1.0  # about that much work
@@ -86,8 +86,7 @@ class Campaign:
         seed: int,
         budget: Budget,
         state: State,
-        executor: Callable[[], Executor],
-        workers: int,
+        pool: Pool,
         record: Record,
         show: Callable[[Campaign], None] = lambda campaign: None,
     ) -> None:
@@ -98,8 +97,8 @@ class Campaign:
         self.interrupted = False
         self.resumed = len(state.outcomes)
         self._state = state
-        self._make_executor = executor
-        self._workers = workers
+        self._make_executor = pool.make
+        self._workers = pool.size
         self._record = record
         self._show = show
         self._before = state.seconds
@@ -179,7 +178,11 @@ class Campaign:
     def _take(self, pending: Pending) -> None:
         done, _ = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
         for future in done:
-            outcomes = future.result()  # raises BrokenProcessPool while the chunk is still in `pending`
+            try:
+                outcomes = future.result()  # raises BrokenProcessPool while the chunk is still in `pending`
+            except LostError:
+                self._put_back({future: pending.pop(future)})
+                continue
             self._out -= len(pending.pop(future))
             self._keep(outcomes)
 
@@ -189,10 +192,10 @@ class Campaign:
             self._count(outcome, {})
 
     def _put_back(self, pending: Pending) -> None:
-        """A worker died. If only one seed was running it was that one; else each is tried on its own."""
+        """A worker died of these chunks. A seed that ran alone is to blame; else each is tried on its own."""
         seeds = sorted(seed for chunk in pending.values() for seed in chunk)
         pending.clear()
-        self._out = 0
+        self._out -= len(seeds)
         if self._alone:
             self._keep([Outcome(seed, error="its worker process died (out of memory?)") for seed in seeds])
         else:
@@ -232,6 +235,11 @@ class Campaign:
         """Findings that no declared adversary may cause."""
         return [finding for finding in self.findings if finding.surprise]
 
+    @property
+    def vacuous(self) -> list[str]:
+        """Goals without which a campaign of this kind has shown nothing (coverage.REQUIRED)."""
+        return vacuous(self.job.generator, self.tally.runs - len(self.tally.errors), self.tally.goals)
+
     def document(self) -> dict[str, Any]:
         """The JSON shape of `search` (architecture section 7), and what stands behind the numbers."""
         tally = self.tally
@@ -255,6 +263,7 @@ class Campaign:
                 "states": len(tally.states),
                 "views": tally.views,
                 "goals": {goal: tally.goals[goal] for goal in ALL_GOALS},
+                "missed": self.vacuous,
             },
             "state": str(self._state.path),
         }

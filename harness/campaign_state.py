@@ -7,11 +7,8 @@ running; a torn last line is dropped when it goes on. A seed that is in the file
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
 
 import msgspec
 
@@ -21,7 +18,8 @@ import harness
 import nodes
 import results
 from harness.chunk import Job, Outcome
-from harness.outcome import RecordingError, UsageError
+from harness.journal import Journal, create, reopen
+from harness.outcome import UsageError
 
 FILE = "state.jsonl"
 
@@ -77,24 +75,17 @@ class Line(msgspec.Struct, omit_defaults=True):
 class State:
     """The state file of one campaign, open for appending; `outcomes`, `findings` and `seconds` are what it held."""
 
-    def __init__(self, directory: Path, file: BinaryIO, lines: Sequence[Line]) -> None:
-        self.directory = directory
-        self.path = directory / FILE
-        self._file = file
-        self.outcomes = [outcome for line in lines for outcome in line.chunk or ()]
-        self.findings = [line.finding for line in lines if line.finding]
-        self.seconds = max((line.seconds for line in lines), default=0.0)
+    def __init__(self, journal: Journal[Line]) -> None:
+        self.path = journal.path
+        self.directory = journal.path.parent
+        self._journal = journal
+        self.outcomes = [outcome for line in journal.lines for outcome in line.chunk or ()]
+        self.findings = [line.finding for line in journal.lines if line.finding]
+        self.seconds = max((line.seconds for line in journal.lines), default=0.0)
 
     def append(self, line: Line) -> None:
         """Write one line and wait until it is on the disk. Raises RecordingError."""
-        try:
-            self._file.write(msgspec.json.encode(line) + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise RecordingError(
-                f"{self.path}: cannot be written: {error.strerror}; make room on the disk and go on with --resume"
-            ) from error
+        self._journal.append(line)
 
     def __enter__(self) -> State:
         return self
@@ -102,28 +93,21 @@ class State:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._journal.close()
 
 
-def open_state(root: Path, name: str, header: Header, resume: bool) -> State:
-    """A new campaign's state under `root`/search, or with `resume` that of the newest one like it.
+def open_state(root: Path, name: str, header: Header, resume: bool | None) -> State:
+    """A new campaign's state under `root`/search, or with `resume` that of the newest like it (None: if there is one).
 
     Raises UsageError when there is nothing to resume or other code made it, RecordingError when nothing can be written.
     """
     found = _directories(root, name, header)
-    if resume:
-        if not found:
-            raise UsageError(f"--resume: no campaign like this one under {root / 'search'}; run it without --resume")
+    if resume and not found:
+        raise UsageError(f"--resume: no campaign like this one under {root / 'search'}; run it without --resume")
+    if resume or (resume is None and found):
         return _reopen(found[-1], header)
     directory = root / "search" / (f"{name}-{header.key()}" + (f"-{len(found)}" if found else ""))
-    try:
-        directory.mkdir(parents=True)
-        file = (directory / FILE).open("xb")
-    except OSError as error:
-        raise RecordingError(
-            f"{directory}: cannot be made: {error.strerror}; choose another with --runs DIR"
-        ) from error
-    state = State(directory, file, ())
+    state = State(create(directory / FILE, Line, "--runs-dir"))
     state.append(Line(campaign=header))
     return state
 
@@ -137,20 +121,13 @@ def _directories(root: Path, name: str, header: Header) -> list[Path]:
 
 def _reopen(directory: Path, header: Header) -> State:
     path = directory / FILE
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]  # a killed writer leaves half a line
-    try:
-        lines = msgspec.json.Decoder(Line).decode_lines(whole)
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"{path}: is damaged: {error}; start anew without --resume") from error
-    if not lines or lines[0].campaign is None:
+    journal = reopen(path, Line)
+    first = journal.lines[0].campaign if journal.lines else None
+    if first is None:
         raise UsageError(f"{path}: does not begin with its campaign; start anew without --resume")
-    if lines[0].campaign.code != header.code:
+    if first.code != header.code:
         raise UsageError(f"{path}: was made by other code than this; its results would not be this code's. Start anew")
-    file = path.open("r+b")
-    file.truncate(len(whole))
-    file.seek(0, os.SEEK_END)
-    return State(directory, file, lines)
+    return State(journal)
 
 
 def code_digest() -> str:

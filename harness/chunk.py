@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -24,9 +26,14 @@ from harness.trial import Trial, trial
 from results.verdict import Status, Verdict
 
 IDLE, VACUOUS, OTHER = "did not bite", "nothing to examine", "other"  # why a run is unknown
+RUN_CPU_S = 600.0  # of one run: some hundred times what a large one takes
 _IDLE_CHECKER = "receipts"
 _IDLE_END = "the pacemaker was not exercised"
 _NOT_IDLE_WORDS = ("heal was not verified", "left no receipt", "message should take", "interrupted", "crashed")
+
+
+class RunLimit(BaseException):
+    """A run used up its processor time. No Exception: a core that raises one merely ends its node."""
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -79,6 +86,11 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 def prepare_worker() -> None:
     """In a worker process: leave Ctrl-C to the campaign, and collect garbage between chunks, hardly ever in a run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()
+
+
+def collect_seldom() -> None:
+    """Collect garbage between chunks, hardly ever in a run: what was loaded stays, and a run dies as a whole."""
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
 
@@ -93,12 +105,34 @@ def run_chunk(job: Job, seeds: Sequence[int]) -> list[Outcome]:
 def outcome_of(job: Job, seed: int) -> Outcome:
     """Run and judge one seed."""
     try:
-        found = trial(job.scenario(seed), seed)
+        with limited(RUN_CPU_S):
+            return judged(trial(job.scenario(seed), seed))
     except (UsageError, UnsupportedError) as error:
         return Outcome(seed, error=f"refused: {error}")
+    except RunLimit:
+        return Outcome(seed, error=f"nothing was judged: the run took more than {RUN_CPU_S:g} s of processor time")
     except Exception:
         return Outcome(seed, error=traceback.format_exc())
-    return judged(found)
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """RunLimit is raised inside after so much processor time, and again each second, for an event loop may swallow it.
+    Where signals cannot be handled (another thread than the main one) there is no limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def over(number: int, frame: object) -> None:
+        raise RunLimit
+
+    before = signal.signal(signal.SIGPROF, over)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def judged(found: Trial) -> Outcome:
@@ -114,7 +148,7 @@ def judged(found: Trial) -> Outcome:
         causes=tuple(sorted({info.use for info in found.info.faults})),
         cells=tuple(coverage.cells(found)),
         states=tuple(coverage.states(events)),
-        goals=tuple(coverage.goals(events)),
+        goals=(*coverage.goals(events), *((coverage.TWIN_LED,) if coverage.twin_led(found) else ())),
         views=max((int(event["view"]) for event in events if event["event"] == "enter"), default=0),
         digest=found.digest,
     )

@@ -52,9 +52,14 @@ SIGINT_EXIT = 130
 COMMANDS = {
     "teeth": "harness.command_teeth",
     "bench": "harness.command_bench",
+    "claims": "harness.command_claims",
+    "export": "harness.command_export",
     "frontier": "harness.command_frontier",
+    "nightly": "harness.command_nightly",
     "replay": "harness.command_replay",
+    "report": "harness.command_report",
     "search": "harness.command_search",
+    "serve": "harness.command_serve",
     "shrink": "harness.command_shrink",
 }
 
@@ -83,10 +88,13 @@ def lab(
         screen.suite(err, lines)
         raise
     code = suite.worst(lines)
+    claims = suite.claims(lines)
     if json:
-        document({"lines": [line.document() for line in lines], "notes": notes, "exit": int(code)})
+        rulings = msgspec.to_builtins(claims)
+        document({"lines": [line.document() for line in lines], "claims": rulings, "notes": notes, "exit": int(code)})
     else:
         screen.suite(out, lines)
+        screen.lab_claims(out, claims)
         for note in notes:
             plain(f"note: {note}")
     return code
@@ -98,6 +106,7 @@ def run(
     backend: BackendOption = "auto",
     seed: SeedOption = None,
     attack: Annotated[str | None, typer.Option("--attack", help="FILE.py:Class, instead of its behaviours")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", help="KEY=VALUE for the attack (repeatable)")] = None,
     nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
     time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
     runs: RunsOption = RUNS,
@@ -107,7 +116,8 @@ def run(
     from harness import commands
     from harness.backends import select
 
-    plan = commands.plan_of(commands.read_scenario(scenario, nodes, time, attack), seed, select.scheme_of(backend))
+    asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
+    plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
     _sweep()
     chosen, notes = select.choose(backend, say)
@@ -137,6 +147,9 @@ def check(
     ] = None,
     proof: Annotated[Path | None, typer.Option("--evidence", help="verify this evidence file, without a run")] = None,
     evidence_out: Annotated[Path | None, typer.Option("--evidence-out", help="write the culprits' proofs here")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
@@ -158,10 +171,14 @@ def check(
         from harness import elle_cli as elle
 
         verdicts += elle.second_opinion(opened, verdicts, consistency, elle_cli)
+    drawn = judging.draw(pictures, verdicts) if pictures is not None else []
     if json:
-        document({"verdicts": msgspec.to_builtins(verdicts)})
+        more = {"pictures": [str(path) for path in drawn]} if pictures is not None else {}
+        document({"verdicts": msgspec.to_builtins(verdicts), **more})
     else:
         screen.verdicts(out, verdicts)
+        for path in drawn:
+            plain(f"picture: {path}")
     return judging.exit_of(opened, verdicts, bool(checker))
 
 
@@ -169,10 +186,13 @@ def check(
 def list_(
     what: Annotated[str, typer.Argument(help=" | ".join(listing.KINDS))],
     json: JsonOption = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="behaviours only: docs/attacks.md")] = False,
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
     rows = listing.rows(what)
     _sweep()
+    if what == "behaviours" or markdown:
+        return listing.behaviours(what, json, markdown)
     if json:
         document({what: [{"name": name, "summary": text} for name, text in rows.items()]})
     else:
@@ -181,23 +201,9 @@ def list_(
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(help="a run directory")], json: JsonOption = False) -> int:
-    """Write a run's report.html again."""
-    _sweep()
-    if not run_dir.is_dir():
-        raise UsageError(f"{run_dir}: is not a run directory; the newest one is runs/latest")
-    judging.readable(run_dir)
-    path = judging.write_report(run_dir)
-    if json:
-        document({"report": str(path)})
-    else:
-        plain(str(path))
-    return Exit.AS_EXPECTED
-
-
-@app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="mend what can be mended")] = False,
+    browser: Annotated[bool, typer.Option("--browser", help="with --fix: a Chromium too, for browser tests")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="remove everything that runs left on this machine")] = False,
     json: JsonOption = False,
 ) -> int:
@@ -212,33 +218,12 @@ def doctor(
         else:
             plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
         return Exit.AS_EXPECTED
-    found = physician.examine(fix, say)
+    found = physician.examine(fix, say, browser)
     if json:
         document({**msgspec.to_builtins(found), "ok": found.ok})
     else:
         screen.examination(out, found)
     return Exit.AS_EXPECTED if found.ok else Exit.ENVIRONMENT
-
-
-@app.command()
-def export(
-    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a history.jsonl")],
-    edn: Annotated[bool, typer.Option("--edn", help="Jepsen's EDN, one operation a line")] = False,
-    json: JsonOption = False,
-) -> int:
-    """Write a run's history to standard output in another format."""
-    from results.export import to_edn
-
-    if not edn:
-        raise UsageError("export: say which format: moonquake export RUN_DIR --edn")
-    _sweep()
-    path = run_dir / "history.jsonl" if run_dir.is_dir() else run_dir
-    if json:
-        document({"edn": list(to_edn(path))})
-        return Exit.AS_EXPECTED
-    for line in to_edn(path):
-        sys.stdout.write(line + "\n")
-    return Exit.AS_EXPECTED
 
 
 def _register(words: Sequence[str]) -> None:
@@ -253,6 +238,11 @@ def _register(words: Sequence[str]) -> None:
     for name in called:
         if name not in plain:
             app.command(name)(getattr(import_module(COMMANDS[name]), name))
+
+
+def register_all() -> None:
+    """Have every command, for whoever lists them."""
+    _register(("--help",))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

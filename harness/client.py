@@ -18,12 +18,11 @@ from harness.backends.port import Requests
 from harness.genesis import Genesis, Wallet
 from harness.http import NeverSentError, UnansweredError
 from harness.recorder import Recorder
-from harness.workloads.port import Task, Workload
-from nodes.messages import Transaction, encode, tx_id, unsigned
+from harness.workloads.port import Task, Workload, unsigned
+from nodes.messages import Transaction, encode, tx_id
 
 POLL_S = 10.0  # one long poll
 RETRY_S = 0.25
-EXPIRY_MS = 86_400_000  # a day of run time: fixed, so that a seed gives the same transactions in every run
 
 
 class Clock(Protocol):
@@ -228,10 +227,8 @@ class Load:
         return not self._closing
 
     def _sign(self, wallet: Wallet, seq: int, task: Task) -> Transaction:
-        blank = Transaction(
-            self._genesis.domain.chain, wallet.address, seq, EXPIRY_MS, task.operations, b"", bytes(64)
-        )  # fmt: skip
-        statement = self._genesis.domain.transaction(tx_id(unsigned(blank)))
+        blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations, task.padding)
+        statement = self._genesis.domain.transaction(tx_id(blank))
         return msgspec.structs.replace(blank, signature=wallet.signer.sign(statement))
 
     async def _operation(

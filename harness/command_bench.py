@@ -14,6 +14,7 @@ from harness.console import JsonOption, document, out, plain, say
 from harness.outcome import Exit, UsageError, nearest
 
 PARTS = {
+    "campaigns": "harness.bench.campaigns",
     "sim": "harness.bench.sim",
     "cores": "harness.bench.cores",
     "linear": "harness.bench.checkers_linear",

@@ -19,8 +19,9 @@ from harness import frontier as measuring
 from harness import rundir
 from harness.backends.port import MachineError
 from harness.commands import DEFAULT_SEED
-from harness.console import RUNS, JsonOption, RunsOption, SeedOption, err, out, plain, say
+from harness.console import RUNS, JsonOption, RunsOption, SeedOption, WorkersOption, err, out, plain, say
 from harness.console import document as show_document
+from harness.executors import workers as pool_of
 from harness.frontier import Sample
 from harness.frontier_attacks import Values, find
 from harness.outcome import UsageError
@@ -37,7 +38,7 @@ def frontier(
     b: Annotated[str, typer.Option("--b", help="faulty nodes, such as 2,3 (default: from 0 to past the bound)")] = "",
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=1_000_000, help="runs a point")] = DEFAULT_SEEDS,
     seed: SeedOption = None,
-    workers: Annotated[int, typer.Option("--workers", min=0, max=512, help="processes (0: one a core)")] = 0,
+    workers: WorkersOption = "",
     runs: RunsOption = RUNS,
     json: JsonOption = False,
 ) -> int:
@@ -48,11 +49,10 @@ def frontier(
     wanted, scenarios = measuring.tasks(chosen, sizes, _numbers("--b", b), range(first, first + seeds))
     directory = rundir.fresh(runs / "frontier" / chosen.name, rundir.utc_now())
     _write_scenarios(directory, scenarios)
-    count = min(workers or measuring.cores(), len(wanted))
-    say(f"{chosen.name}: {len(scenarios)} points, {len(wanted)} runs on {count} processes")
     samples: list[Sample] = []
-    with _progress(len(wanted), samples) as take:
-        stopped = measuring.measure(wanted, count, take)
+    with pool_of(workers) as pool, _progress(len(wanted), samples) as take:
+        say(f"{chosen.name}: {len(scenarios)} points, {len(wanted)} runs on {pool.size} processes")
+        stopped = measuring.measure(wanted, pool, take)
     samples.sort(key=lambda s: (s.n, s.b, s.seed))
     found = measuring.document(chosen, sizes, samples, stopped)
     found |= {"seeds": [first, first + seeds - 1], "directory": str(directory)}

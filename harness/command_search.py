@@ -19,18 +19,21 @@ from harness.backends.sim.backend import SimBackend
 from harness.campaign import Budget, Campaign
 from harness.campaign_state import Recorded, header_of, open_state
 from harness.chunk import Job, Outcome
-from harness.console import RUNS, JsonOption, SeedOption, document, err, out, plain, say
+from harness.console import RUNS, JsonOption, SeedOption, WorkersOption, document, err, out, plain, say
 from harness.coverage import ALL_GOALS
-from harness.executors import make_executor, workers_of
+from harness.executors import workers as pool_of
 from harness.generators import GENERATORS, generator
 from harness.keep import digest_of_run
 from harness.outcome import Exit, UsageError
 from harness.plan import resolve
 from harness.progress import Observer
 from harness.scenario import Scenario
+from harness.timing_search import search_timing
 from harness.toml import duration
+from results.report.campaign import write_campaign
 
 DEFAULT_RUNS = 1000
+DEFAULT_CLIMB = 200
 SAY_EVERY = 10  # percent of the budget, where no terminal shows a live line
 
 GeneratorOption = Annotated[str, typer.Option("--generator", help=f"{', '.join(GENERATORS)}")]
@@ -47,7 +50,7 @@ def search(
     seed: SeedOption = None,
     regime: Annotated[str | None, typer.Option("--regime", help="within or beyond (default: the base's)")] = None,
     fix: FixOption = None,
-    workers: Annotated[str, typer.Option("--workers", help="processes (default: one a core)")] = "",
+    workers: WorkersOption = "",
     resume: Annotated[bool, typer.Option("--resume", help="go on where the same search was broken off")] = False,
     directory: Annotated[Path, typer.Option("--runs-dir", help="where run directories are made")] = RUNS,
     json: JsonOption = False,
@@ -56,20 +59,28 @@ def search(
     base = commands.read_scenario(scenario)
     job = job_of(base, generator, regime, tuple(fix or ()))
     first = commands.DEFAULT_SEED if seed is None else seed
+    if generator == "timing":  # it climbs, run by run
+        if resume or workers:
+            raise UsageError("--generator timing goes from one run to the next: leave --resume and --workers out")
+        climbs = DEFAULT_CLIMB if runs is None and time is None else runs
+        return search_timing(base, budget_of(climbs, time), first, directory, json)
     budget = budget_of(runs, time)
     resolve(job.scenario(first), first, SimBackend.scheme)  # a base that cannot be used is refused before anything runs
-    count = workers_of(workers)
-    with open_state(directory, f"{base.name}-{generator}", header_of(job, first), resume) as state:
-        say(f"searching on {count} {'process' if count == 1 else 'processes'}; state: {state.path}")
+    with (
+        pool_of(workers) as pool,
+        open_state(directory, f"{base.name}-{generator}", header_of(job, first), resume) as state,
+    ):
+        say(f"searching on {pool.size} {'process' if pool.size == 1 else 'processes'}; state: {state.path}")
         with _progress() as show:
-            campaign = Campaign(
-                job, first, budget, state, partial(make_executor, count), count, partial(record, directory), show
-            )
+            campaign = Campaign(job, first, budget, state, pool, partial(record, directory), show)
             campaign.run()
+        found = campaign.document()
+        page = write_campaign(state.directory, found)
     if json:
-        document(campaign.document())
+        document({**found, "page": str(page)})
     else:
         _report(campaign)
+        plain(f"page: {page}")
     return exit_of(campaign)
 
 
@@ -93,12 +104,17 @@ def budget_of(runs: int | None, time: str | None) -> Budget:
 
 
 def exit_of(campaign: Campaign) -> Exit:
-    """1 a violation that nothing declared may cause; 2 an unknown other than a fault that did not bite; else 0."""
+    """1 a violation that nothing declared may cause; 2 an unknown other than a fault that did not bite, or
+    goals that it had to come to and did not; else 0."""
     tally = campaign.tally
     if campaign.surprises:
         return Exit.SURPRISE
     doubtful = tally.unknown["nothing to examine"] + tally.unknown["other"] + len(tally.errors)
-    return Exit.INCONCLUSIVE if doubtful or campaign.interrupted or not tally.runs else Exit.AS_EXPECTED
+    return (
+        Exit.INCONCLUSIVE
+        if doubtful or campaign.vacuous or campaign.interrupted or not tally.runs
+        else Exit.AS_EXPECTED
+    )
 
 
 def record(root: Path, job: Job, outcome: Outcome) -> Recorded:
@@ -175,6 +191,10 @@ def closing(campaign: Campaign) -> Sequence[str]:
     if document["upper_bound"] is not None:
         lines.append(
             f"0 violations in {document['clean']} clean runs: below {document['upper_bound']:.2g} a run (95 %)"
+        )
+    if campaign.vacuous:
+        lines.append(
+            f"it shows nothing: no run came to {', '.join(campaign.vacuous)}; raise --runs or look at the base"
         )
     if campaign.interrupted:
         lines.append("interrupted: the same command with --resume goes on")

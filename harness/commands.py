@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,16 @@ class Judged(msgspec.Struct, frozen=True):
         }
 
 
-def read_scenario(name: str, nodes: int | None = None, time: str | None = None, attack: str | None = None) -> Scenario:
-    """The scenario with the command line's changes. Raises UsageError."""
+def read_scenario(
+    name: str,
+    nodes: int | None = None,
+    time: str | None = None,
+    attack: str | None = None,
+    options: Sequence[str] = (),
+) -> Scenario:
+    """The scenario with the command line's changes; `options` are KEY=VALUE for the attack. Raises UsageError."""
+    if options and attack is None:
+        raise UsageError(f"--option {options[0]}: is for an attack; add --attack FILE.py:Class")
     overrides: dict[str, Any] = {}
     if nodes is not None:
         overrides["cluster.nodes"] = nodes
@@ -67,10 +76,12 @@ def read_scenario(name: str, nodes: int | None = None, time: str | None = None, 
         duration(time, lambda message: UsageError(f"--time: {message}"))
         overrides["workload.duration"] = time
     scenario = load(find(name), overrides)
-    return scenario if attack is None else _attacked(find(name), overrides, scenario, attack)
+    return scenario if attack is None else _attacked(find(name), overrides, scenario, attack, options)
 
 
-def _attacked(path: Path, overrides: dict[str, Any], scenario: Scenario, attack: str) -> Scenario:
+def _attacked(
+    path: Path, overrides: dict[str, Any], scenario: Scenario, attack: str, options: Sequence[str]
+) -> Scenario:
     """The scenario with the attack as its only behaviour, on its corrupted nodes or else on as many as every bound
     allows."""
     if not is_file(attack):
@@ -78,10 +89,21 @@ def _attacked(path: Path, overrides: dict[str, Any], scenario: Scenario, attack:
     cluster = scenario.cluster
     most = min(tribe_faults(len(cluster.tribe)), *(clan_faults(len(clan)) for clan in cluster.clans))
     adversary = dict(scenario.raw.get("adversary", {}))
-    adversary["behaviour"] = [{"use": attack}]
+    adversary["behaviour"] = [{"use": attack, "options": dict(map(_option, options))}]
     if not scenario.adversary.count:
         adversary["nodes"] = most
     return load(path, {**overrides, "adversary": adversary})
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """KEY=VALUE: the value as TOML, or as it stands if it is none. Raises UsageError."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise UsageError(f"--option {text}: must be KEY=VALUE, like --option every=3")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], observer: Observer) -> Judged:
@@ -106,8 +128,9 @@ def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], obs
 
 
 def plan_of(scenario: Scenario, seed: int | None, scheme: str = "ed25519") -> Plan:
-    """The plan for a seed (the default one if none is given), with keys of the backend's signature scheme."""
-    seed = DEFAULT_SEED if seed is None else seed
+    """The plan for a seed (without one the scenario's, else 1), with keys of the backend's signature scheme."""
+    if seed is None:
+        seed = DEFAULT_SEED if scenario.seed is None else scenario.seed
     if not 0 <= seed < 2**63:
         raise UsageError(f"--seed {seed}: must lie between 0 and 2^63 - 1")
     return resolve(scenario, seed, scheme)

@@ -19,6 +19,9 @@ BackendOption = Annotated[str, typer.Option("--backend", help="auto, sim, proces
 SeedOption = Annotated[int | None, typer.Option("--seed", help="decides keys, workload, victims (default 1)")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="where run directories are made")]
+WorkersOption = Annotated[
+    str, typer.Option("--workers", help="processes (default: one a core), or dask://HOST:PORT, a cluster's scheduler")
+]
 RUNS = Path("runs")
 standard_output: ContextVar[TextIO] = ContextVar("standard output", default=sys.stdout)
 

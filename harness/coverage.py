@@ -37,7 +37,15 @@ GOALS: Mapping[str, tuple[str, Test]] = {
     "input refused": ("reject", lambda e: True),
 }
 EQUIVOCATION = "honest votes for two blocks of a view"
-ALL_GOALS = (*GOALS, EQUIVOCATION)
+TWIN_LED = "twinned replica led a scheduled view"
+ALL_GOALS = (*GOALS, EQUIVOCATION, TWIN_LED)
+# A campaign of so many runs that never came to one of these has tried nothing of what its generator is for.
+ENOUGH = 100
+REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "swarm": ("timeout certificate formed", "fallback block certified", "restart recovered"),
+    "twins": ("timeout certificate formed", EQUIVOCATION, TWIN_LED),
+    "byzzfuzz": ("timeout certificate formed", "input refused"),
+}
 
 
 def goals(events: Iterable[TraceEvent]) -> list[str]:
@@ -57,6 +65,26 @@ def goals(events: Iterable[TraceEvent]) -> list[str]:
                 reached.add(goal)
                 left[kind].remove((goal, test))
     return [goal for goal in ALL_GOALS if goal in reached]
+
+
+def twin_led(trial: Trial) -> bool:
+    """Did honest nodes enter a scheduled view that a twinned replica led?"""
+    leaders = (trial.info.scenario.get("cluster") or {}).get("leaders")
+    if not isinstance(leaders, list):
+        return False
+    entered = {event["view"] for event in trial.run.trace if event["event"] == "enter"}
+    views = [
+        int(entry["view"])
+        for info in trial.info.faults
+        if info.use == "twins"
+        for entry in info.parameters.get("rounds") or ()
+    ]
+    return any(view in entered and leaders[view % len(leaders)] in trial.info.byzantine for view in views)
+
+
+def vacuous(generator: str, runs: int, reached: Mapping[str, int], enough: int = ENOUGH) -> list[str]:
+    """Goals that a campaign of this generator must have come to by now, and has not."""
+    return [goal for goal in REQUIRED.get(generator, ()) if runs >= enough and not reached.get(goal)]
 
 
 def states(events: Iterable[TraceEvent]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 import docker
@@ -18,6 +18,7 @@ import requests
 from harness.backends import features
 from harness.backends.port import MachineError
 from harness.provision import clean as cleaning
+from harness.provision.browser import ensure_browser, find_browser
 from harness.provision.engine import Engine, ensure_engine, find_engine
 from harness.provision.image import ensure_image, image_tag
 from harness.provision.packages import ensure_tools, missing_packages
@@ -29,7 +30,6 @@ Progress = Callable[[str], None]
 FIX = "moonquake doctor --fix"
 FREE_BYTES = 2 * 2**30
 PACKET_TOOLS = ("nft", "iptables", "tc", "ip")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -50,9 +50,9 @@ class Report(msgspec.Struct, frozen=True):
     fixed: tuple[str, ...] = ()
 
 
-def examine(fix: bool, progress: Progress) -> Report:
-    """Look at everything; with `fix`, first provide engine, image and Toxiproxy and remove leftovers. Never raises for
-    what a machine lacks: that is a failed check."""
+def examine(fix: bool, progress: Progress, browser: bool = False) -> Report:
+    """Look at everything; with `fix`, first provide engine, image and Toxiproxy and remove leftovers; with `browser` a
+    Chromium too, which only tests need. Never raises for what a machine lacks: that is a failed check."""
     fixed: list[str] = []
     reasons: dict[str, str] = {}
 
@@ -62,7 +62,8 @@ def examine(fix: bool, progress: Progress) -> Report:
 
     if fix:
         cleaning.sweep(note)
-        for name, provide in (("tools", _tools), ("engine", _engine), ("image", _image), ("toxiproxy", _toxiproxy)):
+        providers = [("tools", _tools), ("engine", _engine), ("image", _image), ("toxiproxy", _toxiproxy)]
+        for name, provide in [*providers, *([("browser", _chromium)] if browser else [])]:
             try:
                 provide(note)
             except (MachineError, docker.errors.DockerException, requests.RequestException) as error:
@@ -75,7 +76,7 @@ def examine(fix: bool, progress: Progress) -> Report:
         containers = [msgspec.structs.replace(check, optional=True) for check in containers]
     if all(check.ok for check in containers):
         toxiproxy = msgspec.structs.replace(toxiproxy, optional=True)
-    checks = [_python(), _dependencies(), *containers, toxiproxy, _browser(), _disk(), _leftovers(fix)]
+    checks = [_python(), _dependencies(), *containers, toxiproxy, _browser(reasons), _disk(), _leftovers(fix)]
     ok = all(check.ok or check.optional for check in checks)
     return Report(checks=tuple(checks), ok=ok, fixed=tuple(fixed))
 
@@ -104,6 +105,10 @@ def _image(progress: Progress) -> None:
 
 def _toxiproxy(progress: Progress) -> None:
     ensure_toxiproxy(progress)
+
+
+def _chromium(progress: Progress) -> None:
+    ensure_browser(progress)
 
 
 # ---------------------------------------------------------------- looking
@@ -180,10 +185,10 @@ def _toxiproxy_check(reasons: dict[str, str]) -> Check:
     return Check("toxiproxy", True, str(path))
 
 
-def _browser() -> Check:
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    cure = "" if found else "apt-get install chromium"
-    return Check("chromium", found is not None, found or "none (only browser tests need it)", cure, optional=True)
+def _browser(reasons: Mapping[str, str]) -> Check:
+    found = find_browser()
+    what = found or reasons.get("browser", "none (only browser tests need it)")
+    return Check("chromium", found is not None, what, "" if found else f"{FIX} --browser", optional=True)
 
 
 def _disk() -> Check:

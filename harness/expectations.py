@@ -13,14 +13,16 @@ RECEIPTS = "receipts"
 # Judged where they are named, or where the workload makes what they judge: elsewhere they would say UNKNOWN.
 ON_REQUEST = frozenset((
     "linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays", "forensics", "accountability",
-    "preconfirmation",
+    "preconfirmation", "accusations", "catch-up", "fallbacks", "view-sync", "commit-bound", "reorg",
 ))  # fmt: skip
 OWED = {"list-append": ("elle-list-append",)}  # workload -> checkers that judge each of its runs
 _WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
 # No adversary, however strong, makes honest nodes do this: a defect of theirs, never the violation that was meant.
 NEVER = frozenset((
     "invalid-certificate", "undersigned-certificate", "invalid-state-certificate", "payload-differs", "unjustified",
-    "uncertified-batch", "corrupt-body", "crash-loop",
+    "uncertified-batch", "corrupt-body", "crash-loop", "invalid-block-certificate", "invalid-timeout-certificate",
+    "invalid-availability-certificate", "unjustified-two-chain", "unjustified-commit-votes", "unjustified-ancestor",
+    "unknown-rule", "worthless-evidence", "vote-without-batch", "double-availability-vote",
 ))  # fmt: skip
 
 

@@ -8,18 +8,15 @@ counts only if the attack bit, too.
 from __future__ import annotations
 
 import gc
-import multiprocessing
-import os
-import signal
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal
 
 import msgspec
 
 from harness.backends.sim.backend import SimBackend
+from harness.executors import LostError, Pool, results
 from harness.expectations import NEVER, RECEIPTS
 from harness.frontier_attacks import Attack, Values
 from harness.outcome import Exit, UsageError
@@ -116,6 +113,8 @@ def sample(task: Task) -> Sample:
         found = trial(parse(task.values, Source(task.values["name"])), task.seed)
     except Exception:
         return Sample(task.n, task.b, task.seed, "unknown", reason=traceback.format_exc())
+    finally:
+        gc.collect()  # a run is one large cycle: a worker that collects seldom would keep it
     result, reason = judged(found, task.properties, task.past)
     anomalies = tuple(f"{name}: {kind}" for name, kind in found.anomalies())
     defects = tuple(f"{name}: {kind}" for name, kind in found.anomalies() if kind in NEVER)
@@ -136,49 +135,19 @@ def judged(found: Trial, properties: Sequence[str], past: bool) -> tuple[Result,
 
 
 # ---------------------------------------------------------------- sampling
-def measure(wanted: Iterable[Task], workers: int, take: Callable[[Sample], None]) -> str:
-    """Take the samples, `workers` at a time (one: in this process), in whatever order they are ready.
+def measure(wanted: Iterable[Task], pool: Pool, take: Callable[[Sample], None]) -> str:
+    """Take the samples, as many at a time as the pool has workers, in whatever order they are ready.
 
     Returns why it stopped early, or "". What was taken until then stays.
     """
     try:
-        if workers == 1:
-            for task in wanted:
-                take(sample(task))
-        else:
-            _in_pool(wanted, workers, take)
+        for taken in results(pool, sample, wanted):
+            take(taken)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenProcessPool:
-        return "a worker process died: is there enough memory? fewer --workers need less"
+    except (BrokenProcessPool, LostError) as error:
+        return f"a worker process died ({error}): is there enough memory? fewer --workers need less"
     return ""
-
-
-def _in_pool(wanted: Iterable[Task], workers: int, take: Callable[[Sample], None]) -> None:
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_quiet_worker)
-    try:
-        futures: list[Future[Sample]] = [pool.submit(sample, task) for task in wanted]
-        for future in as_completed(futures):
-            take(future.result())
-    finally:
-        running = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in running:  # one may be in the middle of a long run
-            process.terminate()
-
-
-def _quiet_worker() -> None:
-    """Leave Ctrl-C to the parent, and collect garbage seldom: but a run is one large cycle, so not never."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.freeze()
-    gc.set_threshold(200_000, 10, 3)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # ---------------------------------------------------------------- what it amounts to

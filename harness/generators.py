@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from faults.search.byzzfuzz import byzzfuzz
 from faults.search.swarm import swarm
+from faults.search.timing import timing
 from faults.search.twins import twins
 from harness.outcome import UsageError, nearest
 
@@ -19,7 +20,13 @@ def seeds(base: Mapping[str, Any], seed: int, regime: str = "within", fixed: tup
     return deepcopy(dict(base))
 
 
-GENERATORS: dict[str, Generator] = {"swarm": swarm, "twins": twins, "byzzfuzz": byzzfuzz, "seeds": seeds}
+GENERATORS: dict[str, Generator] = {
+    "swarm": swarm,
+    "twins": twins,
+    "byzzfuzz": byzzfuzz,
+    "timing": timing,
+    "seeds": seeds,
+}
 
 
 def generator(name: str) -> Generator:

@@ -128,6 +128,8 @@ def _corruption(
             parameters=dict(behaviour.options),
             from_ns=int(behaviour.from_s * 1e9) if behaviour.from_s else None,
             until_ns=None if behaviour.until_s is None else int(behaviour.until_s * 1e9),
+            views=behaviour.views,
+            event=behaviour.event,
         )
         for number, behaviour, nodes in behaviours
         if node in nodes

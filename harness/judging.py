@@ -124,6 +124,24 @@ def keep(run: Run, verdicts: Sequence[Verdict], say: Callable[[str], None]) -> N
         say(f"the verdicts are not kept: {error}")
 
 
+def draw(directory: Path, verdicts: Sequence[Verdict]) -> list[Path]:
+    """Write the pictures of what these verdicts found or could not decide into `directory`, made if it is not there.
+
+    Nothing is written, and no directory made, where there is nothing to draw. Raises UsageError if that cannot be done.
+    """
+    from results.report.linear import pictures, write_pictures
+
+    if not pictures(verdicts):
+        return []
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return write_pictures(directory, verdicts)
+    except OSError as error:
+        raise UsageError(
+            f"--pictures {directory}: cannot be written: {error.strerror}; name a directory that can be made"
+        ) from error
+
+
 def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
     """Judge a finished run, write verdicts.json, as_expected into run.json, and the report.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from faults.registry import summary
-from harness import plugins, shipped
-from harness.outcome import UsageError, nearest
+from harness import plugins, screen, shipped
+from harness.console import document, out, standard_output
+from harness.outcome import Exit, UsageError, nearest
 
-KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers")
+KINDS = ("faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "frontiers", "claims")
 
 
 def rows(what: str) -> dict[str, str]:
@@ -23,11 +24,30 @@ def rows(what: str) -> dict[str, str]:
         return {name: summary(type(select.make(name))) for name in select.CLASSES}
     if what == "scenarios":
         return {name: _scenario(name) for name in shipped.shipped()}
+    if what == "claims":
+        from results.claim import register
+
+        return {claim.id: f"[tier {claim.tier}] {claim.statement}" for claim in register().values()}
     if what == "frontiers":
         from harness.frontier_attacks import ATTACKS
 
         return {name: attack.summary for name, attack in ATTACKS.items()}
     return {name: summary(kind) for name, kind in plugins.registered(what).items()}
+
+
+def behaviours(what: str, json: bool, markdown: bool) -> Exit:
+    """Print the attack library: a table, one JSON document, or docs/attacks.md. Raises UsageError."""
+    from harness import attacks
+
+    if what != "behaviours":
+        raise UsageError(f"list {what} --markdown: is for behaviours: moonquake list behaviours --markdown")
+    if markdown:
+        standard_output.get().write(attacks.markdown())
+    elif json:
+        document({"behaviours": attacks.behaviours()})
+    else:
+        screen.table(out, attacks.COLUMNS, [entry.row() for entry in attacks.behaviours()])
+    return Exit.AS_EXPECTED
 
 
 def _scenario(name: str) -> str:

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -29,7 +29,9 @@ from harness.trial import Trial
 Function: TypeAlias = Callable[..., Any]
 Wrap: TypeAlias = Callable[[Function], Function]
 
-MUTANTS_DIR = Path(harness.__file__).resolve().parent.parent / "tests" / "mutants" / "protocol"
+MUTANTS_ROOT = Path(harness.__file__).resolve().parent.parent / "tests" / "mutants"
+MUTANTS_DIR = MUTANTS_ROOT / "protocol"
+_OURS = frozenset(("nodes", "faults", "checkers", "results", "harness"))
 
 
 class MutantError(RuntimeError):
@@ -41,11 +43,26 @@ class Patch(msgspec.Struct, frozen=True):
     which also takes its place in dictionaries of that module.
 
     `predicate`: the original is free of effects, so it is asked as well and differing answers are counted.
+    `everywhere`: modules of this project that imported the function by name get the replacement too.
     """
 
     target: str
     wrap: Wrap
     predicate: bool = False
+    everywhere: bool = False
+
+
+class Patched(Protocol):
+    """What can be put in force."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def patches(self) -> tuple[Patch, ...]: ...
+
+
+P = TypeVar("P", bound=Patched)
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -86,10 +103,15 @@ def load_mutants(directory: Path = MUTANTS_DIR) -> tuple[Mutant, ...]:
 
     Raises MutantError for a directory without any, a faulty file, or an id that is used twice.
     """
-    found: list[Mutant] = []
+    return loaded(directory, Mutant)
+
+
+def loaded(directory: Path, kind: type[P]) -> tuple[P, ...]:
+    """The same for any kind of patch set that has an id (harness/traps.py has another)."""
+    found: list[P] = []
     for path in sorted(directory.glob("*.py")):
         if path.name != "__init__.py":
-            found += _of_file(path)
+            found += _of_file(path, kind)
     if not found:
         raise MutantError(f"{directory}: no mutants there; mutants come with a source checkout of moonquake")
     twice = sorted({m.id for m in found if sum(m.id == other.id for other in found) > 1})
@@ -98,7 +120,7 @@ def load_mutants(directory: Path = MUTANTS_DIR) -> tuple[Mutant, ...]:
     return tuple(found)
 
 
-def _of_file(path: Path) -> Sequence[Mutant]:
+def _of_file(path: Path, kind: type[P]) -> Sequence[P]:
     spec = importlib.util.spec_from_file_location(f"moonquake_mutants_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise MutantError(f"{path}: Python cannot import this file")
@@ -108,14 +130,14 @@ def _of_file(path: Path) -> Sequence[Mutant]:
     except Exception as error:
         raise MutantError(f"{path}: fails on import: {type(error).__name__}: {error}") from error
     mutants = getattr(module, "MUTANTS", ())
-    if not all(isinstance(mutant, Mutant) for mutant in mutants):
-        raise MutantError(f"{path}: MUTANTS must hold harness.mutants.Mutant objects only")
+    if not all(isinstance(mutant, kind) for mutant in mutants):
+        raise MutantError(f"{path}: MUTANTS must hold {kind.__module__}.{kind.__name__} objects only")
     return tuple(mutants)
 
 
 # ---------------------------------------------------------------- applying
 @contextmanager
-def applied(mutant: Mutant, must_run: bool = True) -> Iterator[tuple[Use, ...]]:
+def applied(mutant: Patched, must_run: bool = True) -> Iterator[tuple[Use, ...]]:
     """The mutant in force. Yields the use of each patch, filled in as the run goes on.
 
     Raises MutantError for a target that does not exist; at the end, unless the run raised, for a patch that was never
@@ -139,7 +161,7 @@ def applied(mutant: Mutant, must_run: bool = True) -> Iterator[tuple[Use, ...]]:
 
 
 @contextmanager
-def _patched(mutant: Mutant, patch: Patch, use: Use) -> Iterator[None]:
+def _patched(mutant: Patched, patch: Patch, use: Use) -> Iterator[None]:
     owner, name = _owner(mutant, patch.target)
     present = inspect.getattr_static(owner, name, None)
     if name not in vars(owner) or present is None:
@@ -150,7 +172,8 @@ def _patched(mutant: Mutant, patch: Patch, use: Use) -> Iterator[None]:
     replacement: Any = _counted(original, patch.wrap(original), use)
     if isinstance(present, staticmethod | classmethod):
         replacement = type(present)(replacement)
-    tables = [(table, key) for table in _tables(patch.target) for key, value in table.items() if value is original]
+    places = _everywhere(owner) if patch.everywhere else _tables(patch.target)
+    tables = [(table, key) for table in places for key, value in table.items() if value is original]
     setattr(owner, name, replacement)
     for table, key in tables:
         table[key] = replacement
@@ -189,7 +212,13 @@ def _tables(target: str) -> list[dict[Any, Any]]:
     return [value for value in vars(module).values() if isinstance(value, dict)]
 
 
-def _owner(mutant: Mutant, target: str) -> tuple[Any, str]:
+def _everywhere(owner: Any) -> list[dict[Any, Any]]:
+    """The names of every loaded module of this project but the owner itself."""
+    modules = [m for name, m in sys.modules.items() if name.partition(".")[0] in _OURS and m is not owner]
+    return [vars(module) for module in modules]
+
+
+def _owner(mutant: Patched, target: str) -> tuple[Any, str]:
     """The module or class that holds the attribute, and its name."""
     module, _, path = target.partition(":")
     *classes, name = path.split(".")

@@ -117,5 +117,7 @@ def behaviour_receipts(events: Iterable[TraceEvent], info: FaultInfo) -> list[tu
         last = said.get(node, {})
         receipt: dict[str, Any] = {key: int(last.get(key, 0)) for key in ("matched", "changed", "dropped", "injected")}
         receipt["bit"] = receipt["changed"] + receipt["dropped"] + receipt["injected"] > 0
+        if last.get("error"):
+            receipt["error"] = str(last["error"])  # its own code raised: from then on the node was no attacker
         receipts.append((node, receipt))
     return receipts

@@ -251,12 +251,11 @@ class Runner:
         deadline = cluster.now() + int(bound_s * 1e9)
         target = max((s.height for s in await _statuses(cluster, honest)), default=0) + PIPELINE
         while cluster.now() < deadline and not interruption.event.is_set():
-            if loading.done():
-                statuses = await _statuses(cluster, honest)
-                if all(s.up and s.height >= target and s.executed >= target for s in statuses):
-                    return
+            if loading.done() and not await _behind(cluster, honest, target):
+                return
             await cluster.sleep(POLL_S)
         if not interruption.event.is_set():
+            self.info.stragglers = await _behind(cluster, honest, target)
             self.info.notes.append(f"the quiet phase ended at its bound of {bound_s:g} s: not everything had caught up")
 
     # ------------------------------------------------------------ watching
@@ -274,6 +273,12 @@ class Runner:
 
 async def _statuses(cluster: RunningCluster, nodes: Sequence[str]) -> list[NodeStatus]:
     return list(await asyncio.gather(*(cluster.status(node) for node in nodes)))
+
+
+async def _behind(cluster: RunningCluster, nodes: Sequence[str], target: int) -> list[str]:
+    """Nodes that are down, or below the target height in what they finalised or executed, by their own word."""
+    statuses = await _statuses(cluster, nodes)
+    return [s.node for s in statuses if not s.up or min(s.height, s.executed) < target]
 
 
 async def _first(cluster: RunningCluster, seconds: float, event: asyncio.Event, task: asyncio.Task[None]) -> None:

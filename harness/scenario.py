@@ -7,12 +7,14 @@ All times are seconds from the moment the cluster is ready and the load starts; 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from faults.byzantine import triggers
 from faults.profiles import base_shapes
 from harness.backends.port import Physics
 from harness.outcome import ScenarioError, nearest
@@ -22,7 +24,11 @@ from nodes.committee import LeaderSchedule, Parameters
 MAX_NODES = 400
 MAX_RATE = 10_000
 TARGETS = ("supra",)
-BOUNDS = ("liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks")
+T = TypeVar("T")
+BOUNDS = (
+    "liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
+    "catch_up_ms",
+)  # fmt: skip
 
 
 class Expect(msgspec.Struct, frozen=True):
@@ -63,7 +69,7 @@ class WorkloadSection(msgspec.Struct, frozen=True):
 
 class BehaviourSection(msgspec.Struct, frozen=True):
     """`nodes` empty: every corrupted node. `from_s` 0: from the start of the node, before any load. `until_s` None: to
-    the end of the run, quiet phase included."""
+    the end of the run, quiet phase included. `views`, `event`: see faults/byzantine/triggers.py."""
 
     use: str
     nodes: tuple[str, ...] = ()
@@ -71,6 +77,8 @@ class BehaviourSection(msgspec.Struct, frozen=True):
     until_s: float | None = None
     options: dict[str, Any] = {}
     path: str = ""
+    views: tuple[int, int] | None = None
+    event: dict[str, Any] = {}
 
 
 class AdversarySection(msgspec.Struct, frozen=True):
@@ -108,6 +116,7 @@ class Scenario(msgspec.Struct, frozen=True):
     bounds: dict[str, Any]
     warm_s: float  # between the cluster being ready and the load start
     quiet_s: float  # see runner.py, step 7
+    seed: int | None  # the run's, where none is given
     raw: dict[str, Any]  # as written, for run.json
     source: str  # file name, for messages
 
@@ -150,11 +159,12 @@ def parse(values: dict[str, Any], source: Source) -> Scenario:
     checks, bounds = _checks(top.table("checks"))
     run = top.table("run")
     warm, quiet = run.seconds("warm", "0s"), run.seconds("quiet", "6s")
+    seed = run.maybe_whole("seed", high=2**63 - 1)
     run.done()
     top.done()
     scenario = Scenario(
-        name, description, expect, cluster, network, workload, adversary, faults, checks, bounds, warm, quiet, values,
-        source.name,
+        name, description, expect, cluster, network, workload, adversary, faults, checks, bounds, warm, quiet, seed,
+        values, source.name,
     )  # fmt: skip
     _check_windows(scenario, source)
     return scenario
@@ -314,9 +324,18 @@ def _behaviour(table: Table, cluster: ClusterSection) -> BehaviourSection:
     if nodes != ():
         _members(table, "nodes", nodes, cluster.tribe)
     start, until = _window(table)
+    views = _trigger(table, "views", triggers.parse_views)
+    event = _trigger(table, "when", triggers.parse_event)
     options = table.table("options").rest()
     table.done()
-    return BehaviourSection(use, tuple(nodes), start, until, options, table.path)
+    return BehaviourSection(use, tuple(nodes), start, until, options, table.path, views, event)
+
+
+def _trigger(table: Table, key: str, parse: Callable[[Any], T]) -> T:
+    try:
+        return parse(table.raw(key, None))
+    except ValueError as error:
+        raise table.error(key, str(error)) from error
 
 
 def _fault(table: Table, cluster: ClusterSection) -> FaultSection:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.progress import Observer, Snapshot
+from results.claim import Finding, Ruling
 from results.verdict import Status, Verdict
 
 if TYPE_CHECKING:
@@ -100,6 +101,34 @@ def campaign(console: Console, document: Mapping[str, Any]) -> None:
         plain(console, f"no verdict for seed {error['seed']}: {error['error']}")
 
 
+FINDINGS = {Finding.HOLDS: "green", Finding.REFUTED: "red", Finding.INCONCLUSIVE: "yellow"}
+
+
+def claims(console: Console, rulings: Sequence[Ruling]) -> None:
+    """One row a claim: the finding, the estimate with its interval and its N, and why."""
+    table = Table("claim", "finding", "estimate (95 % interval)", "N", "why")
+    for ruling in rulings:
+        finding = f"[{FINDINGS[ruling.finding]}]{ruling.finding.value}[/]"
+        table.add_row(ruling.id, finding, estimate(ruling), str(ruling.n) if ruling.n else "", escape(ruling.why))
+    console.print(table)
+
+
+def lab_claims(console: Console, rulings: Sequence[Ruling]) -> None:
+    """The claims that a suite's runs have evidence on; a suite is short, so most stay open."""
+    if not rulings:
+        return
+    claims(console, rulings)
+    plain(console, "claims: by these runs alone; `moonquake claims --tier 1` runs what each rule asks for")
+
+
+def estimate(ruling: Ruling) -> str:
+    """The estimate and its interval, short."""
+    if ruling.estimate is None:
+        return ""
+    interval = "" if ruling.low is None else f" ({ruling.low:.3g} to {ruling.high:.3g})"
+    return f"{ruling.estimate:.3g}{interval}"
+
+
 def plain(console: Console, text: str) -> None:
     """Text as it is: no markup, no colours, no line breaks but its own."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -111,6 +140,16 @@ def listing(console: Console, rows: Mapping[str, str]) -> None:
     for name, text in rows.items():
         table.add_row(f"[bold]{escape(name)}[/]", escape(text))
     console.print(table)
+
+
+def table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose cells wrap, a rule between its lines."""
+    grid = Table(show_lines=True)
+    for number, name in enumerate(columns):
+        grid.add_column(name, overflow="fold", no_wrap=number == 0)
+    for row in rows:
+        grid.add_row(*map(escape, row))
+    console.print(grid)
 
 
 def examination(console: Console, report: Report) -> None:

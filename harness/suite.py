@@ -17,7 +17,10 @@ from harness.outcome import Exit, RecordingError
 from harness.plan import Plan
 from harness.progress import Observer
 from harness.scenario import Expect, load
+from results.claim import Ruling, register
+from results.deciding import decide, touched
 from results.history import HistoryError
+from results.store import Run
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -86,6 +89,18 @@ def _run(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], observe
         exit_code(judged.expected),
         judged,
     )
+
+
+def claims(lines: Sequence[Line]) -> list[Ruling]:
+    """What the suite's own runs say about the claims: only those that a run has evidence on, by their own rules."""
+    from harness.claims import gather  # brings the simulator along, which listing scenarios need not wait for
+
+    samples = [gather.of_run(Run(j.directory).info, j.verdicts, j.directory) for j in _judged(lines)]
+    return [decide(claim, samples) for claim in register().values() if touched(claim, samples)]
+
+
+def _judged(lines: Sequence[Line]) -> list[Judged]:
+    return [line.judged for line in lines if line.judged is not None]
 
 
 def claimed(plan: Plan) -> str:

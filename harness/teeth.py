@@ -1,34 +1,65 @@
-"""Would the lab notice? A mutant under its scripted witness, and the share of random runs that kill it."""
+"""Would the lab notice? The single steps of `moonquake teeth`, as plain values that a pool of processes can play.
+
+witness   a mutant under its scripted witness with one seed: it must be killed
+trap      a mutant of the lab itself: it must be noticed
+random    a mutant in one random run of a generator
+clean     the clean build in the same run: whatever fails there is a false alarm
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+import traceback
+from functools import cache
+from typing import Literal
 
 import msgspec
 
+from harness.chunk import RUN_CPU_S, Job, RunLimit, limited
 from harness.commands import read_scenario
-from harness.mutants import Mutant, MutantError, Use, applied, kills
+from harness.mutants import Mutant, Use, applied, kills, load_mutants
 from harness.scenario import Scenario
 from harness.schedules import schedule
+from harness.traps import Trap, load_traps, sprung
 from harness.trial import Trial, trial
-from results.stats import binomial_interval
 
-Draw: TypeAlias = Callable[[int], Scenario]  # seed -> a random scenario within every bound
+BASE = "swarm"
+GENERATORS = ("schedule", "swarm", "twins", "byzzfuzz")
+Kind = Literal["witness", "trap", "random", "clean"]
 
 
-class Share(msgspec.Struct, frozen=True):
-    """`hits` of `runs` random runs, `low`..`high` the exact 95 % interval of their share, `first` the number of the
-    first one (from 1). Hits are kills, or for the clean cores violations: each of them is a false alarm."""
+class Task(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step. `id`: of the mutant or trap; `generator`: of a random run."""
 
-    name: str
-    runs: int
-    hits: int
-    low: float
-    high: float
-    first: int | None
-    seconds: float
+    kind: Kind
+    id: str = ""
+    seed: int = 1
+    generator: str = ""
+
+
+class Done(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What came of it. `hit`: killed, noticed, or in a clean run a false alarm; `by`: properties that failed, or signs;
+    `seconds` of processor time; `called`: some patch was; `error`: why nothing can be said."""
+
+    task: Task
+    hit: bool = False
+    by: tuple[str, ...] = ()
+    seconds: float = 0.0
+    called: bool = True
+    error: str = ""
+
+
+def play(task: Task) -> Done:
+    """Play one step. Whatever goes wrong is in the answer."""
+    begun = time.process_time()
+    try:
+        with limited(RUN_CPU_S):
+            done = _play(task)
+    except RunLimit:
+        done = Done(task, error=f"it took more than {RUN_CPU_S:g} s of processor time")
+    except Exception:
+        done = Done(task, error=traceback.format_exc())
+    return msgspec.structs.replace(done, seconds=round(time.process_time() - begun, 3))
 
 
 def under_witness(mutant: Mutant, seed: int = 1) -> tuple[Trial, tuple[Use, ...]]:
@@ -37,32 +68,39 @@ def under_witness(mutant: Mutant, seed: int = 1) -> tuple[Trial, tuple[Use, ...]
         return trial(read_scenario(mutant.witness), seed), uses
 
 
-def share(mutant: Mutant, runs: int, draw: Draw = schedule, seed: int = 0) -> Share:
-    """The share of random runs that kill the mutant; run i has seed `seed` + i.
-
-    Raises MutantError if no run ever called one of its patches: nothing was tried then.
-    """
-    unused = {patch.target for patch in mutant.patches}
-
-    def killed(number: int) -> bool:
-        with applied(mutant, must_run=False) as uses:
-            result = trial(draw(number), number)
-        unused.difference_update(use.target for use in uses if use.calls)
-        return bool(kills(mutant, result))
-
-    found = _count(mutant.id, killed, runs, seed)
-    if unused:
-        raise MutantError(f"mutant {mutant.id}: none of {runs} random runs called {', '.join(sorted(unused))}")
-    return found
+def scenario_of(generator: str, seed: int) -> Scenario:
+    """The random scenario of a seed."""
+    if generator == "schedule":
+        return schedule(seed)
+    return Job(read_scenario(BASE).raw, generator).scenario(seed)
 
 
-def false_alarms(runs: int, draw: Draw = schedule, seed: int = 0) -> Share:
-    """The share of random runs of the clean cores in which some property fails."""
-    return _count("clean", lambda number: bool(trial(draw(number), number).violated()), runs, seed)
+@cache
+def mutants() -> dict[str, Mutant]:
+    """The mutants by id, read once a process."""
+    return {mutant.id: mutant for mutant in load_mutants()}
 
 
-def _count(name: str, hit: Callable[[int], bool], runs: int, seed: int) -> Share:
-    begun = time.monotonic()
-    hits = [number for number in range(runs) if hit(seed + number)]
-    low, high = binomial_interval(len(hits), runs)
-    return Share(name, runs, len(hits), low, high, hits[0] + 1 if hits else None, time.monotonic() - begun)
+@cache
+def traps() -> dict[str, Trap]:
+    """The traps by id, read once a process."""
+    return {trap.id: trap for trap in load_traps()}
+
+
+def _play(task: Task) -> Done:
+    match task.kind:
+        case "witness":
+            result, _ = under_witness(mutants()[task.id], task.seed)
+            killed = bool(kills(mutants()[task.id], result))
+            expected = set(result.info.expect.get("violate", ()))
+            return Done(task, killed, tuple(name for name in result.violated() if name not in expected))
+        case "trap":
+            found = sprung(traps()[task.id], task.seed)
+            return Done(task, found.caught, found.signs)
+        case "clean":
+            result = trial(scenario_of(task.generator, task.seed), task.seed)
+            return Done(task, bool(result.violated()), result.violated())
+    mutant = mutants()[task.id]
+    with applied(mutant, must_run=False) as uses:
+        result = trial(scenario_of(task.generator, task.seed), task.seed)
+    return Done(task, bool(kills(mutant, result)), result.violated(), called=any(use.calls for use in uses))

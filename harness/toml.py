@@ -75,6 +75,11 @@ class Table:
         """An error that names a key of this table."""
         return self.source.error(self.key(name), message)
 
+    def asked(self, name: str) -> bool:
+        """Is the key there? Whoever asks makes it a known one."""
+        self._asked.append(name)
+        return name in self._values
+
     def raw(self, name: str, default: Any = _MISSING) -> Any:
         """The value as it stands; raises ScenarioError when it is absent and has no default."""
         self._asked.append(name)
@@ -104,10 +109,13 @@ class Table:
         """A duration such as "12s", "500ms", "2m", in seconds."""
         return duration(self.raw(name, default), lambda message: self.error(name, message))
 
+    def maybe_whole(self, name: str, low: int = 0, high: int = 10_000) -> int | None:
+        """An integer in [low, high], or None when the key is absent."""
+        return self.whole(name, low=low, high=high) if self.asked(name) else None
+
     def maybe_seconds(self, name: str) -> float | None:
         """A duration in seconds, or None when the key is absent."""
-        self._asked.append(name)
-        return self.seconds(name, "") if name in self._values else None
+        return self.seconds(name, "") if self.asked(name) else None
 
     def strings(self, name: str, default: Any = _MISSING) -> tuple[str, ...]:
         """A list of distinct strings."""

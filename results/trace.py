@@ -9,13 +9,16 @@ Fields by event:
     restart            {recovered}                                 number of log records replayed (0: the disk was lost)
     enter              {view, via}                                 via: start | certificate | timeout
     propose            {view, height, block, parent, kind, payload_bytes, batches}
-    vote               {view, kind, block, parent, high}           commit votes too, these without parent;
+    vote               {view, kind, block, parent, proposer, high} commit votes too, these without parent and
+                                                                   proposer (the block's own author);
                                                                    high: the block of the justifying timeout
                                                                    certificate's highest lock (fallback only)
     timeout            {view, lock_view}
     lock               {view, block}
     certify            {view, kind, block, signers, signatures}    first sight of a valid QC or CQC at this node
     timeout_certificate{view, high_view, high, signers, lock_views, signatures}
+                                                                   first sight of a valid one of this view and
+                                                                   highest block, also inside a fallback proposal;
                                                                    one lock view and signature per signer
     finalise           {height, view, block, parent, proposer, batches, rule, timestamp_ms}
                                                                    rule: two-chain | commit-votes | ancestor;
@@ -26,7 +29,8 @@ Fields by event:
     available          {batch, proposer, clan, seq, tx_count, byte_length, created_ms, signers, signatures}
                                                                    first sight of a valid DAQC
     retrieve           {batch, ok, from}                           a fetch ended; ok false: one attempt timed out
-    forward            {tx, family}                                gateway sent the transaction to its family
+    forward            {tx, family, attempt}                       gateway sent the transaction to its family
+    receipt            {tx, member, received_ms, signature}        gateway got the family member's signed receipt
     received           {tx, role, from}                            family member got it; role: primary | secondary
     include            {tx, batch, role, primary}                  batch proposer put it in a batch
     execute            {height, block, clan, prev_root, root, batches, void, applied, aborted}
@@ -36,7 +40,8 @@ Fields by event:
     gateway            {tx, phase, root_ok, height, clan}          phase as in
                                                                    accepted | pre | ord | exec | aborted | refused
     accuse             {culprit, kind, evidence}                   evidence: base64 of the signed objects
-    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative
+    behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative; and error,
+                                                                   the traceback, once its own code has raised
     reject             {reason, sender}                            an input refused
     halt               {reason}                                    a core stopped itself (a certificate contradicts it)
 """

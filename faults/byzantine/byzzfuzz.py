@@ -36,6 +36,9 @@ class Corruption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ByzzFuzz(Behaviour):
     name: ClassVar[str] = "byzzfuzz"
+    attacks: ClassVar[tuple[str, ...]] = ("C1", "C3", "C6", "C14")
+    breaks_at: ClassVar[str] = "f+1 in the tribe"
+    aims_at: ClassVar[str] = "I-U, I-PFX, L-COMMIT: fork, prefix, liveness"
 
     def __init__(self, rounds: Any) -> None:
         super().__init__()

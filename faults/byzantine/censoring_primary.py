@@ -1,6 +1,6 @@
 """Batch proposer that ignores the transactions of its victims; as a block leader it can leave out batches too.
 
-Attacks B2, B3 of protocol.md 5.7 and F5 of the teeth list. Smallest breaking count: all members of the family. Aimed at
+Attack B2 of protocol.md 5.7 and F5 of the teeth list. Smallest breaking count: all members of the family. Aimed at
 I-CENS. `victims`: hex account addresses (none: everybody); `role`: "any", or "primary" to censor only where this node
 is the transaction's primary; `receipt`: "none", or "fake" to sign a receipt for what it drops; `blocks`: true to leave
 out of its own blocks every certified batch of others that may hold a victim's transaction.
@@ -22,6 +22,9 @@ KEPT = 4096
 
 class CensoringPrimary(Behaviour):
     name: ClassVar[str] = "censoring-primary"
+    attacks: ClassVar[tuple[str, ...]] = ("B2",)
+    breaks_at: ClassVar[str] = "all n_m members of the family"
+    aims_at: ClassVar[str] = "I-CENS: censorship"
 
     def __init__(self, victims: Any = (), role: str = "any", receipt: str = "none", blocks: bool = False) -> None:
         super().__init__()

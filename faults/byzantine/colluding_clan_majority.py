@@ -31,6 +31,9 @@ TX_BYTES = 200
 
 class ColludingClanMajority(Behaviour):
     name: ClassVar[str] = "colluding-clan-majority"
+    attacks: ClassVar[tuple[str, ...]] = ("D1",)
+    breaks_at: ClassVar[str] = "f_c+1 in the clan"
+    aims_at: ClassVar[str] = "I-DA: availability"
 
     def __init__(self, every_s: float = 1.0) -> None:
         super().__init__()

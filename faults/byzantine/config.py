@@ -11,7 +11,8 @@ class BehaviourSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One behaviour: `use` is a registered name or "path/to/file.py:Class".
 
     Its window is [from_ns, until_ns), counted from the load start, which the lab announces over the side channel.
-    `from_ns` None: active as soon as the node runs. `until_ns` None: to the end of the run.
+    `from_ns` None: active as soon as the node runs. `until_ns` None: to the end of the run. `views` and `event`: as in
+    `triggers.Trigger`.
     """
 
     id: int
@@ -19,6 +20,8 @@ class BehaviourSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, Any] = {}
     from_ns: int | None = None
     until_ns: int | None = None
+    views: tuple[int, int] | None = None
+    event: dict[str, Any] = {}
 
 
 class ByzantineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,15 +4,17 @@ Attacks C5, C6, C7 and C14 of protocol.md 5.3. Smallest breaking count: f+1 whil
 that both still reach the coalition. Aimed at I-U, I-D and I-PFX. For each honest vote, commit vote or timeout it sends
 its own of the same content to that voter's half; for each proposal it sees it votes at once. What its honest core
 would have told the victims about votes and certificates is held back, so that neither half learns of the other.
+`kinds`: what it signs twice, of vote, commit and timeout (default: all).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from faults.byzantine.halves import parse_halves, victims
 from faults.byzantine.port import Behaviour, CorruptedNode
+from faults.byzantine.primitives import commit_vote, timeout, vote
 from faults.byzantine.sealing import kind_of
 from nodes.messages import (
     BlockCertificate,
@@ -30,20 +32,31 @@ from nodes.messages import (
 )
 
 HELD_BACK = (Vote, CommitVote, Timeout, BlockCertificate, CommitCertificate, TimeoutCertificate)
+ECHOED: dict[str, type[Message]] = {"vote": Vote, "commit": CommitVote, "timeout": Timeout}
 KEPT = 4096  # statements remembered, so that each is echoed once a half
 
 
 class DoubleVoter(Behaviour):
     name: ClassVar[str] = "double-voter"
+    attacks: ClassVar[tuple[str, ...]] = ("C5", "C6", "C7", "C14", "C20")
+    breaks_at: ClassVar[str] = "f+1 in the tribe"
+    aims_at: ClassVar[str] = "I-U, I-D, I-PFX: fork, prefix"
 
-    def __init__(self, halves: Any = None) -> None:
+    def __init__(self, halves: Any = None, kinds: Any = tuple(ECHOED)) -> None:
         super().__init__()
         self._halves = parse_halves(halves)
+        if not isinstance(kinds, Sequence) or isinstance(kinds, str) or not kinds or set(kinds) - set(ECHOED):
+            raise ValueError(f"kinds = {kinds!r}: a list of {', '.join(ECHOED)}")
+        self._echoed = tuple(ECHOED[kind] for kind in kinds)
         self._done: dict[tuple[int, Message], None] = {}
         self._queue: list[tuple[NodeId, Message]] = []
 
     def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
-        if isinstance(message, Vote | CommitVote | Timeout) and message.voter not in node.coalition:
+        if (
+            isinstance(message, Vote | CommitVote | Timeout)
+            and isinstance(message, self._echoed)
+            and message.voter not in node.coalition
+        ):
             for half, members in enumerate(victims(node, self._halves)):
                 if message.voter in members:
                     self._echo(node, half, members, self._mine(node, message))
@@ -66,30 +79,27 @@ class DoubleVoter(Behaviour):
 
     def _vote(self, node: CorruptedNode, message: Message) -> None:
         """Vote for a proposal, whoever made it: to the half it was made for, or to both when that is not known."""
-        if isinstance(message, OptimisticProposal | NormalProposal | FallbackProposal):
+        if isinstance(message, OptimisticProposal | NormalProposal | FallbackProposal) and Vote in self._echoed:
             block = block_hash(message.block)
             for half, members in enumerate(victims(node, self._halves)):
                 if node.blackboard.get(f"variant/{block.hex()}", half) == half:
-                    vote = Vote(kind_of(message), message.block.view, block, node.id, bytes(64))
-                    self._echo(node, half, members, self._mine(node, vote))
+                    self._echo(node, half, members, vote(node, kind_of(message), message.block.view, block))
 
-    def _mine(self, node: CorruptedNode, vote: Vote | CommitVote | Timeout) -> Vote | CommitVote | Timeout:
-        if isinstance(vote, Vote):
-            signature = node.sign(node.domain.vote(vote.kind, vote.view, vote.block))
-            return Vote(vote.kind, vote.view, vote.block, node.id, signature)
-        if isinstance(vote, CommitVote):
-            return CommitVote(vote.view, vote.block, node.id, node.sign(node.domain.commit(vote.view, vote.block)))
-        signature = node.sign(node.domain.timeout(vote.view, vote.lock.view))
-        return Timeout(vote.view, vote.lock, node.id, signature)
+    def _mine(self, node: CorruptedNode, said: Vote | CommitVote | Timeout) -> Vote | CommitVote | Timeout:
+        if isinstance(said, Vote):
+            return vote(node, said.kind, said.view, said.block)
+        if isinstance(said, CommitVote):
+            return commit_vote(node, said.view, said.block)
+        return timeout(node, said.view, said.lock)
 
-    def _echo(self, node: CorruptedNode, half: int, members: tuple[NodeId, ...], vote: Message) -> None:
+    def _echo(self, node: CorruptedNode, half: int, members: tuple[NodeId, ...], said: Message) -> None:
         self.receipt.matched += 1
-        if (half, vote) in self._done and not isinstance(vote, Timeout):  # timeouts are repeated for lossy links
+        if (half, said) in self._done and not isinstance(said, Timeout):  # timeouts are repeated for lossy links
             return
-        self._done[half, vote] = None
+        self._done[half, said] = None
         if len(self._done) > KEPT:
             del self._done[next(iter(self._done))]
-        everyone = isinstance(vote, CommitVote)  # votes and timeouts go to the tribe only, commit votes to gateways too
+        everyone = isinstance(said, CommitVote)  # votes and timeouts go to the tribe only, commit votes to gateways too
         targets = [n for n in members if everyone or n in node.committee.index]
-        self._queue += [(to, vote) for to in targets]
+        self._queue += [(to, said) for to in targets]
         self.receipt.injected += len(targets)

@@ -2,7 +2,8 @@
 
 Attack D3 of protocol.md 5.6. Smallest count for two certificates: 1 in a clan of 3 (in-model, not a violation; larger
 clans need accomplices that run the same, and so vote for both). Aimed at I-BATCH: all honest nodes must settle on the
-same batch, and accuse. `halves` names the halves of the clan's honest members.
+same batch, and accuse. `halves` names the halves of the clan's honest members; `keep` is how many transactions the
+second batch has of the first (none given: all but the last).
 """
 
 from __future__ import annotations
@@ -21,10 +22,16 @@ KEPT = 256
 
 class EquivocatingBatch(Behaviour):
     name: ClassVar[str] = "equivocating-batch"
+    attacks: ClassVar[tuple[str, ...]] = ("D3",)
+    breaks_at: ClassVar[str] = "never by itself: two certificates from 1 on are in the model"
+    aims_at: ClassVar[str] = "I-BATCH: xrbc-agreement"
 
-    def __init__(self, halves: Any = None) -> None:
+    def __init__(self, halves: Any = None, keep: Any = None) -> None:
         super().__init__()
         self._halves = parse_halves(halves)
+        if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
+            raise ValueError(f"keep = {keep!r}: a number of transactions, 1 or more")
+        self._keep: int | None = keep
         self._variants: dict[bytes, Batch] = {}  # id of the original -> variant
         self._votes = JointVotes("equivocating-batch")
         self._queue: list[tuple[NodeId, Message]] = []
@@ -59,7 +66,8 @@ class EquivocatingBatch(Behaviour):
     def _variant(self, node: CorruptedNode, batch: Batch) -> Batch:
         original = batch_id(batch.header)
         if original not in self._variants:
-            transactions = batch.transactions[:-1] if len(batch.transactions) > 1 else batch.transactions
+            kept = max(1, len(batch.transactions) - 1) if self._keep is None else self._keep
+            transactions = batch.transactions[:kept]
             self._variants[original] = variant = rebatch(node, batch, transactions)
             self._votes.ask(node, batch.header, variant.header)
             if len(self._variants) > KEPT:

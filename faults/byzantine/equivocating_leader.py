@@ -22,6 +22,9 @@ KEPT = 64  # variants remembered: enough for re-sent proposals and for victims t
 
 class EquivocatingLeader(Behaviour):
     name: ClassVar[str] = "equivocating-leader"
+    attacks: ClassVar[tuple[str, ...]] = ("C1", "C3", "C4")
+    breaks_at: ClassVar[str] = "f+1 in the tribe, with votes for both"
+    aims_at: ClassVar[str] = "I-U, I-PFX: fork, prefix"
 
     def __init__(self, halves: Any = None) -> None:
         super().__init__()

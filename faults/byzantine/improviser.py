@@ -13,24 +13,21 @@ from typing import Any, ClassVar
 
 from faults.byzantine.overheard import KINDS, Overheard
 from faults.byzantine.port import Behaviour, CorruptedNode
+from faults.byzantine.primitives import MS, commit_vote, timeout, vote
 from nodes.crypto import bitmap_of
 from nodes.messages import (
     Block,
     BlockCertificate,
-    CommitVote,
     FallbackProposal,
     Message,
     NodeId,
     NormalProposal,
     OptimisticProposal,
-    Timeout,
     TimeoutCertificate,
-    Vote,
     VoteKind,
     block_hash,
 )
 
-MS = 1_000_000
 CONSENSUS = ("OPT", "NRM", "FBK", "VOTE", "CMT", "TMO", "QC", "CQC", "TC")
 DEPTH = 3  # views back from the current one in which it still acts
 MOST = 10  # moves at a time
@@ -39,6 +36,9 @@ SENSIBLE = 0.7  # share of the choices that could be legal; the rest is anything
 
 class Improviser(Behaviour):
     name: ClassVar[str] = "improviser"
+    attacks: ClassVar[tuple[str, ...]] = ("C1", "C2", "C3", "C4", "C5", "C6", "C7", "C13", "C14", "C15")
+    breaks_at: ClassVar[str] = "f+1 in the tribe"
+    aims_at: ClassVar[str] = "I-U, I-D, I-PFX: fork, ancestry, prefix"
 
     def __init__(self, pace_ms: Any = 20, hold: Any = 0.3) -> None:
         super().__init__()
@@ -133,8 +133,8 @@ class Improviser(Behaviour):
         view = self._heard.blocks[block].view
         kind = node.rng.choice((*KINDS, "commit"))
         if kind == "commit":
-            return CommitVote(view, block, node.id, node.sign(node.domain.commit(view, block)))
-        return Vote(kind, view, block, node.id, node.sign(node.domain.vote(kind, view, block)))  # type: ignore[arg-type]
+            return commit_vote(node, view, block)
+        return vote(node, kind, view, block)  # type: ignore[arg-type]
 
     def _timeout(self, node: CorruptedNode) -> Message | None:
         """A time-out of a recent view, with any older certificate as its lock."""
@@ -143,7 +143,7 @@ class Improviser(Behaviour):
         if not locks:
             return None
         lock = node.rng.choice(locks)
-        return Timeout(view, lock, node.id, node.sign(node.domain.timeout(view, lock.view)))
+        return timeout(node, view, lock)
 
     def _certificate(self, node: CorruptedNode) -> Message | None:
         """Any certificate that can be formed, block or time-out; at times one that cannot."""

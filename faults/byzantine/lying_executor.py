@@ -1,8 +1,9 @@
 """Executor that signs a wrong state root for every block.
 
-Attack E1 of protocol.md 5.8 (and E4). Smallest breaking count: f_c+1 in the clan, all signing the same lie. Aimed at
-I-ROOT: at f_c the one certified root is the true one; beyond, a false root is certified and only the gateway's own
-re-execution refuses it. `collude` = true (the default): the lie is a function of the true root, so all liars agree.
+Attacks E1 and, without `collude`, E3 of protocol.md 5.8. Smallest breaking count: f_c+1 in the clan. Aimed at I-ROOT:
+at f_c the one certified root is the true one; beyond, a false root is certified and only the gateway's own re-execution
+refuses it. `collude` = true (the default): the lie is a function of the true root, so all liars agree; false: each has
+a root of its own, and past the bound none is certified.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from nodes.messages import Message, NodeId, StateCertificate, StateVote, sha256
 
 class LyingExecutor(Behaviour):
     name: ClassVar[str] = "lying-executor"
+    attacks: ClassVar[tuple[str, ...]] = ("E1", "E3")
+    breaks_at: ClassVar[str] = "f_c+1 in the clan"
+    aims_at: ClassVar[str] = "I-ROOT: state-root"
 
     def __init__(self, collude: bool = True) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ certificates that exist nowhere else yet (protocol.md 5.1 P2, P5, P17).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from faults.byzantine.port import CorruptedNode
@@ -82,20 +82,24 @@ class Overheard:
         return all((tag, view, node) in self._said for node in nodes)
 
     def certificate(self, node: CorruptedNode, block: bytes, kind: VoteKind | None = None) -> BlockCertificate | None:
-        """A certificate for the block, of `kind` if that is given: one that was heard, or one made of Q votes, the own
-        one included."""
+        """A certificate for the block, of `kind` if that is given: one that was heard, or one made of Q votes, those of
+        the whole coalition included."""
         body, heard = self.blocks.get(block), self.certificates.get(block)
         if heard is not None and kind in (None, heard.kind):
             return heard
         if body is None:
             return None
         for each in KINDS if kind is None else (kind,):
-            signatures = dict(self._votes.get((each, body.view, block), {}))
-            signatures[node.id] = node.sign(node.domain.vote(each, body.view, block))
+            statement, signatures = node.domain.vote(each, body.view, block), dict(self.votes(each, body.view, block))
+            signatures |= {member: node.sign(statement, member) for member in node.coalition}
             if len(signatures) >= node.committee.quorum:
                 bits, ordered = assemble(node.committee.tribe, signatures, node.committee.quorum)
                 return BlockCertificate(node.domain.epoch, each, body.view, block, bits, ordered)
         return None
+
+    def votes(self, kind: str, view: int, block: bytes) -> Mapping[NodeId, bytes]:
+        """Signatures of those who were heard to vote so (kind "commit": of commit votes)."""
+        return self._votes.get((kind, view, block), {})
 
     def timeout_certificate(
         self, node: CorruptedNode, view: int, signers: Sequence[NodeId]

@@ -61,11 +61,15 @@ class Behaviour:
     """Default: exactly what an honest node does. Count what you do in `self.receipt`; a run whose behaviours did not
     bite is UNKNOWN, never PASS. Parameters are keyword arguments of the constructor; raise ValueError on bad ones.
 
-    Methods are called only while the behaviour's window is open. A window counts from the load start; one without a
-    beginning is open as soon as the node runs.
+    Methods are called only while the behaviour's window is open: `from`, `until`, `views` and `when` of the scenario
+    (triggers.py). Times count from the load start; a window without a beginning is open as soon as the node runs.
+    Whatever a method raises ends the node, and makes the run UNKNOWN with the traceback in its receipt.
     """
 
     name: ClassVar[str] = ""
+    attacks: ClassVar[tuple[str, ...]] = ()  # what it carries out, by the ids of protocol.md 5.3 to 5.8
+    breaks_at: ClassVar[str] = ""  # smallest breaking count: how many corrupted replicas, in words or as a formula
+    aims_at: ClassVar[str] = ""  # the invariant of protocol.md 6, and after a colon the checkers that judge it
 
     def __init__(self) -> None:
         self.receipt = BehaviourReceipt()
@@ -84,4 +88,9 @@ class Behaviour:
         return ()
 
     def emit(self, node: CorruptedNode, event: str, fields: dict[str, Any]) -> None:
-        """See the core's own trace events (enter, certify, ...): a trigger for `act`."""
+        """See the core's own trace events (enter, certify, ...): a trigger for `act`. Called inside the declared window
+        whatever `when` says, so that events may decide what it says."""
+
+    def when(self, node: CorruptedNode) -> bool:
+        """A trigger of the behaviour's own: while it is False, `receive`, `send` and `act` are not called."""
+        return True

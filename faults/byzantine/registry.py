@@ -9,8 +9,10 @@ from typing import Any, cast
 import msgspec
 
 from faults.byzantine.config import ByzantineConfig
+from faults.byzantine.mistakes import check_hooks, typed
 from faults.byzantine.port import Behaviour
 from faults.byzantine.side_channel import SideChannel, UnixSideChannel
+from faults.byzantine.triggers import Trigger
 from faults.byzantine.twins import pair_of, second_core
 from faults.byzantine.wrapper import CorruptedNodeShell, Mounted
 from faults.registry import AttackFileError, construct, find
@@ -29,9 +31,10 @@ def load_behaviour(use: str, parameters: Mapping[str, Any]) -> Behaviour:
     kind = find(BEHAVIOURS, use)
     if not issubclass(kind, Behaviour):
         raise AttackFileError(f"{use}: {kind.__name__} must be a subclass of faults.byzantine.port.Behaviour")
-    behaviour = cast(Behaviour, construct(kind, use, parameters))
+    behaviour = cast(Behaviour, construct(kind, use, typed(kind, use, parameters)))
     if not hasattr(behaviour, "receipt"):
         raise AttackFileError(f"{use}: {kind.__name__}.__init__ must call super().__init__()")
+    check_hooks(behaviour, use)
     return behaviour
 
 
@@ -65,7 +68,10 @@ def corrupt(
             raise ValueError(f"byzantine coalition: the seed of {node} does not match its key in the genesis")
     if config.node not in signers:
         raise ValueError(f"byzantine node {config.node} is not in its own coalition {sorted(signers)}")
-    stack = [Mounted(s.id, load_behaviour(s.use, s.parameters), s.from_ns, s.until_ns) for s in config.behaviours]
+    stack = [
+        Mounted(s.id, load_behaviour(s.use, s.parameters), Trigger(s.from_ns, s.until_ns, s.views, s.event))
+        for s in config.behaviours
+    ]
     twins = pair_of(mounted.behaviour for mounted in stack)
     if twins is not None:
         core = twins.pair(core, second_core(again), config.node, committee)

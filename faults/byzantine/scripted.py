@@ -31,6 +31,7 @@ from msgspec.structs import replace
 
 from faults.byzantine.overheard import Overheard
 from faults.byzantine.port import Behaviour, BehaviourReceipt, CorruptedNode
+from faults.byzantine.primitives import MS, commit_vote, timeout, vote
 from faults.byzantine.script import Step, parse_at_least, parse_heard, parse_mute, parse_steps
 from nodes.crypto import bitmap_of
 from nodes.messages import (
@@ -38,24 +39,22 @@ from nodes.messages import (
     BlockCertificate,
     BlockRequest,
     BlockResponse,
-    CommitVote,
     FallbackProposal,
     Message,
     NodeId,
     NormalProposal,
     OptimisticProposal,
-    Timeout,
     TimeoutCertificate,
-    Vote,
     VoteKind,
     block_hash,
 )
 
-MS = 1_000_000
-
 
 class Scripted(Behaviour):
     name: ClassVar[str] = "scripted"
+    attacks: ClassVar[tuple[str, ...]] = tuple(f"C{number}" for number in range(1, 18))
+    breaks_at: ClassVar[str] = "f+1 in the tribe, or 1 with a mutant (the witnesses)"
+    aims_at: ClassVar[str] = "I-U, I-D, I-PFX, I-CERT: fork, ancestry, prefix, timeouts"
 
     def __init__(self, steps: Any = (), mute: Any = (), at_least: Any = None) -> None:
         super().__init__()
@@ -137,7 +136,10 @@ class Scripted(Behaviour):
             return None
         match step.do:
             case "vote":
-                return _vote(node, str(step.kind), self._heard.blocks[block].view, block)
+                view = self._heard.blocks[block].view
+                if step.kind == "commit":
+                    return commit_vote(node, view, block)
+                return vote(node, cast(VoteKind, step.kind), view, block)
             case "certificate":
                 return self._heard.certificate(node, block, cast(VoteKind | None, step.kind))
             case _:
@@ -195,13 +197,7 @@ class Scripted(Behaviour):
         lock = None if block is None else self._heard.certificate(node, block)
         if lock is None:
             return None
-        return Timeout(step.view, lock, node.id, node.sign(node.domain.timeout(step.view, lock.view)))
-
-
-def _vote(node: CorruptedNode, kind: str, view: int, block: bytes) -> Message:
-    if kind == "commit":
-        return CommitVote(view, block, node.id, node.sign(node.domain.commit(view, block)))
-    return Vote(cast(VoteKind, kind), view, block, node.id, node.sign(node.domain.vote(kind, view, block)))
+        return timeout(node, step.view, lock)
 
 
 def _forged(node: CorruptedNode, step: Step, view: int, block: bytes) -> BlockCertificate:

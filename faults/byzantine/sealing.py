@@ -75,3 +75,12 @@ def availability_vote(node: CorruptedNode, header: BatchHeader, voter: NodeId) -
 def coalition_of_clan(committee: Committee, coalition: Sequence[NodeId], clan: int) -> tuple[NodeId, ...]:
     """Coalition members of one clan, in clan order."""
     return tuple(n for n in committee.clans[clan] if n in coalition)
+
+
+def bare_majority(node: CorruptedNode, header: BatchHeader) -> tuple[NodeId, ...]:
+    """The coalition and as many honest members as a certificate of the clan needs; the seq decides which, in turn."""
+    accomplices = coalition_of_clan(node.committee, node.coalition, header.clan)
+    honest = [n for n in node.committee.clans[header.clan] if n not in accomplices]
+    wanted = max(0, node.committee.majority(header.clan) - len(accomplices))
+    turn = header.seq % len(honest) if honest else 0
+    return (*accomplices, *(honest[turn:] + honest[:turn])[:wanted])

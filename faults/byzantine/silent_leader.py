@@ -16,6 +16,9 @@ from nodes.messages import Message, NodeId
 
 class SilentLeader(Behaviour):
     name: ClassVar[str] = "silent-leader"
+    attacks: ClassVar[tuple[str, ...]] = ("L1", "L8")
+    breaks_at: ClassVar[str] = "never: as long as one honest leader comes round"
+    aims_at: ClassVar[str] = "L-COMMIT: liveness"
 
     def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:
         if own_proposal(node, message) is None:

@@ -59,6 +59,9 @@ class Round(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Twins(Behaviour):
     name: ClassVar[str] = "twins"
+    attacks: ClassVar[tuple[str, ...]] = ("R3", "C1", "C6")
+    breaks_at: ClassVar[str] = "f+1 in the tribe"
+    aims_at: ClassVar[str] = "I-U, I-PFX: fork, prefix"
 
     def __init__(self, rounds: Any) -> None:
         super().__init__()

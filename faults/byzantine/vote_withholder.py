@@ -49,6 +49,9 @@ Certificate = BlockCertificate | CommitCertificate | TimeoutCertificate | Availa
 
 class VoteWithholder(Behaviour):
     name: ClassVar[str] = "vote-withholder"
+    attacks: ClassVar[tuple[str, ...]] = ("C8", "E2")
+    breaks_at: ClassVar[str] = "f+1 in the tribe, n_c-M+1 in a clan"
+    aims_at: ClassVar[str] = "L-COMMIT: liveness"
 
     def __init__(self, kinds: Any = ("vote", "commit")) -> None:
         super().__init__()

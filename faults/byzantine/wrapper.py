@@ -7,8 +7,9 @@ apart per recipient. Effects keep their order, so what the core persists is stil
 
 from __future__ import annotations
 
-import traceback
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,9 +17,11 @@ import msgspec
 
 from faults.byzantine.port import Behaviour, BehaviourReceipt, CorruptedNode
 from faults.byzantine.side_channel import LOAD_START, SideChannel, SideChannelError
+from faults.byzantine.triggers import Trigger
+from faults.registry import explain
 from nodes.committee import Committee
 from nodes.crypto import Domain, Signer
-from nodes.messages import Message, NodeId
+from nodes.messages import Message, NodeId, Wire
 from nodes.port import Effect, Emit, Event, Expire, Multicast, Node, Receive, Send, SetTimer, Start
 
 TICK = "byz:tick"
@@ -36,21 +39,14 @@ class BehaviourError(RuntimeError):
 
 
 class Mounted(msgspec.Struct):
-    """One behaviour in the stack; its window as in `BehaviourSpec`, `id` as in the history's nemesis operations."""
+    """One behaviour in the stack, and when it is on; `id` as in the history's nemesis operations."""
 
     id: int
     behaviour: Behaviour
-    from_ns: int | None = None
-    until_ns: int | None = None
+    trigger: Trigger = msgspec.field(default_factory=Trigger)
     traced: BehaviourReceipt | None = None
     traced_at: int = 0
-
-    def active(self, now: int, load_start: int | None) -> bool:
-        """Is its window open? Before the load starts only one without a beginning is."""
-        if load_start is None:
-            return self.from_ns is None
-        since = now - load_start
-        return (self.from_ns is None or since >= self.from_ns) and (self.until_ns is None or since < self.until_ns)
+    error: str = ""  # what its own code raised, with the traceback from its file on
 
     @property
     def name(self) -> str:
@@ -100,8 +96,8 @@ class _Corrupted:
 class CorruptedNodeShell:
     """`core` with `stack` round it. `signers` holds the coalition's keys, this node's included.
 
-    When a behaviour raises, the node traces `halt` with the traceback, falls silent, and `step` raises BehaviourError
-    a tick later, once the trace is written: the process must end.
+    When a behaviour raises, the node traces `halt` and the behaviour's receipt with the traceback, falls silent, and
+    `step` raises BehaviourError a tick later, once the trace is written: the process must end.
     """
 
     def __init__(
@@ -157,6 +153,9 @@ class CorruptedNodeShell:
             self._step(now, event, effects)
         except (BehaviourError, SideChannelError) as error:
             self._failure = str(error)
+            if not any(mounted.error for mounted in self.stack):  # the channel failed: nobody's attack is what it was
+                for mounted in self.stack:
+                    mounted.error = self._failure
             effects += self._receipts(now, everything=True)
             effects.append(Emit("halt", {"reason": self._failure}))
             effects.append(SetTimer(HALT, now + TICK_NS))
@@ -182,7 +181,7 @@ class CorruptedNodeShell:
         message: Message | None = event.message
         for mounted in reversed(self.stack):
             if message is not None and self._active(mounted):
-                message = self._call(mounted, mounted.behaviour.receive, self._node, event.sender, message)
+                message = self._call(mounted, _seen, mounted.behaviour, self._node, event.sender, message)
         return message
 
     def _effect(self, effect: Effect, effects: list[Effect]) -> None:
@@ -201,7 +200,8 @@ class CorruptedNodeShell:
                     self._node.view = fields["view"]
                 effects.append(effect)
                 for mounted in self.stack:
-                    if self._active(mounted):
+                    mounted.trigger.see(kind, fields)
+                    if self._open(mounted):
                         self._call(mounted, mounted.behaviour.emit, self._node, kind, fields)
             case _:
                 effects.append(effect)
@@ -212,21 +212,20 @@ class CorruptedNodeShell:
         for mounted in self.stack[position:]:
             if self._active(mounted):
                 out = self._call(mounted, _replace, mounted.behaviour, self._node, out)
-        for to, _ in out:
-            if to not in self._known:
-                raise BehaviourError(f"a behaviour of {self.me} sent to {to!r}; nodes are {sorted(self._known)}")
         return [(to, m) for to, m in out if to != self.me]
 
+    def _open(self, mounted: Mounted) -> bool:
+        return mounted.trigger.open(self._node.now, self._node.load_start, self._node.view)
+
     def _active(self, mounted: Mounted) -> bool:
-        return mounted.active(self._node.now, self._node.load_start)
+        return self._open(mounted) and self._call(mounted, mounted.behaviour.when, self._node)
 
     def _call(self, mounted: Mounted, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return call(*args, **kwargs)
-        except BehaviourError:
-            raise
         except Exception as error:
-            raise BehaviourError(f"behaviour {mounted.name} of {self.me} raised:\n{traceback.format_exc()}") from error
+            mounted.error = explain(Path(inspect.getfile(type(mounted.behaviour))), error)
+            raise BehaviourError(f"behaviour {mounted.name} of {self.me} raised:\n{mounted.error}") from error
 
     def _receipts(self, now: int, everything: bool = False) -> list[Effect]:
         """Trace the receipts that changed; the 50 ms tick brings out the last state of a burst."""
@@ -237,14 +236,36 @@ class CorruptedNodeShell:
             if due or everything:
                 mounted.traced, mounted.traced_at = msgspec.structs.replace(receipt), now
                 fields = {"id": mounted.id, "name": mounted.name, **msgspec.structs.asdict(receipt)}
+                if mounted.error:
+                    fields["error"] = mounted.error
                 effects.append(Emit("behaviour", fields))
         return effects
 
 
 # Behaviours may be generators: they run, and may raise, only while they are drained.
 def _act(behaviour: Behaviour, node: CorruptedNode) -> list[Outgoing]:
-    return list(behaviour.act(node))
+    return _pairs("act", behaviour.act(node), node)
 
 
 def _replace(behaviour: Behaviour, node: CorruptedNode, messages: list[Outgoing]) -> list[Outgoing]:
-    return [sent for to, message in messages for sent in behaviour.send(node, to, message)]
+    return [sent for to, message in messages for sent in _pairs("send", behaviour.send(node, to, message), node)]
+
+
+def _seen(behaviour: Behaviour, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
+    seen = behaviour.receive(node, sender, message)
+    if seen is None or isinstance(seen, Wire):
+        return seen
+    raise TypeError(f"receive returned {seen!r}; it must return a message, or None to drop it")
+
+
+def _pairs(hook: str, found: Any, node: CorruptedNode) -> list[Outgoing]:
+    """What a hook sends, if that makes sense. Raises TypeError, LookupError."""
+    if found is None:
+        raise TypeError(f"{hook} returned None; it must yield (recipient, message) pairs, or return ()")
+    pairs = list(found)
+    for pair in pairs:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Wire):
+            raise TypeError(f"{hook} yielded {pair!r}; it must yield (recipient, message) pairs")
+        if pair[0] != node.id and pair[0] not in node.committee.keys:
+            raise LookupError(f"{hook} sends to {pair[0]!r}; nodes are {sorted(node.committee.keys)}")
+    return pairs

@@ -225,3 +225,14 @@ BEHAVIOURS: dict[str, Kind] = {
     )
 }
 SCHEDULED = ("byzzfuzz", "scripted", "twins")  # behaviours that need a schedule made for them, by another generator
+TIMED = ("delay-schedule",)  # faults, likewise
+# Attacks of the library (harness/scenarios/attacks), run as scenarios; each needs an occasion that few draws give.
+LIBRARY = (
+    "bad-signer", "batch-flood", "batch-replayer", "batch-rewriter", "certificate-forger", "certificate-hider",
+    "certificate-swallower", "clock-liar", "commit-equivocator", "domain-confuser", "foreign-certificate",
+    "gapped-root", "hidden-certificate", "late-release", "late-secondary", "lazy-signer", "lock-liar", "malleator",
+    "normal-and-fallback", "optimistic-and-fallback", "order-grinder", "payload-forger", "racing-secondary",
+    "selective-leader", "selective-voter", "sequence-jumper", "slow-leader", "split-root", "stale-fallback",
+    "stale-payload", "sync-flooder", "timeout-forger", "two-kinds-leader", "two-parents", "view-spammer",
+    "vote-repeater",
+)  # fmt: skip

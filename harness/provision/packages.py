@@ -19,6 +19,7 @@ PACKAGES = {
     "tc": "iproute2",
     "ip": "iproute2",
     "mmdebstrap": "mmdebstrap",
+    "chromium": "chromium",
 }
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not on every root's PATH
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from harness.backends.sim.tape import CONSENSUS, DATA, EXECUTION, NEVER, Delivery, Tape
 from harness.trial import Trial
-from results.report.sequence import Arrow, Band, Chart, Lifeline, Mark, letters
-from results.store import FaultInfo
+from results.report.moments import (
+    CONSENSUS_MARKS,
+    OTHER_MARKS,
+    SHOWN_NAMES,
+    at_most,
+    bands,
+    honest_marks,
+    letter,
+    subjects_of,
+)
+from results.report.sequence import Arrow, Chart, Lifeline, Mark, letters
 from results.verdict import Anomaly
 
 # Kinds of messages that matter to a property; those of consensus where it is not named.
@@ -28,9 +36,6 @@ VERBS = {
 }  # fmt: skip
 MAX_ARROWS = 150
 BEFORE_MD = 6  # message delays before the witness, where no subject says when it began
-MAX_MARKS = 5  # of one node at one moment
-ALWAYS = ("restart", "halt", "enter", "timeout")  # drawn whatever they are about; the last two for consensus only
-SHOWN_NAMES = 3  # of receivers; more are counted
 
 
 def kinds_of(property: str) -> tuple[str, ...]:
@@ -41,7 +46,7 @@ def kinds_of(property: str) -> tuple[str, ...]:
 def chart_of(trial: Trial, property: str, anomaly: Anomaly, tape: Tape) -> Chart:
     """The chart of what led to the anomaly; `tape` recorded the trial."""
     info = trial.info
-    subjects = letters([s for record in anomaly.witness for s in _subjects(record)])
+    subjects = letters([s for record in anomaly.witness for s in subjects_of(record)])
     start, stop = _span(trial, anomaly, tape, subjects)
     coalition = set(info.byzantine)  # what its members tell each other is no news to anybody
     inside = [
@@ -51,8 +56,9 @@ def chart_of(trial: Trial, property: str, anomaly: Anomaly, tape: Tape) -> Chart
     ]
     room = MAX_ARROWS if kinds_of(property) is CONSENSUS or not subjects else 0
     drawn, left_out = _most_telling(inside, subjects, room)
+    always = CONSENSUS_MARKS if kinds_of(property) is CONSENSUS else OTHER_MARKS
     marks = [
-        *_honest_marks(trial, property, anomaly, subjects, (start, stop)),
+        *honest_marks(trial.run, anomaly, subjects, (start, stop), always),
         *_byzantine_marks(drawn, info.byzantine, subjects),
     ]
     named = {mark.node for mark in marks} | {d.sender for d in drawn} | {d.receiver for d in drawn}
@@ -65,15 +71,11 @@ def chart_of(trial: Trial, property: str, anomaly: Anomaly, tape: Tape) -> Chart
         f"{info.name}: {anomaly.kind}",
         lifelines,
         [_arrow(d, subjects) for d in drawn],
-        _at_most(marks),
-        _bands(trial, start, stop),
+        at_most(marks),
+        bands(trial.run, start, stop),
         subjects,
         notes,
     )
-
-
-def _subjects(record: dict[str, Any]) -> list[str]:
-    return [record[key] for key in ("root", "batch", "block") if isinstance(record.get(key), str)][:1]
 
 
 def _span(trial: Trial, anomaly: Anomaly, tape: Tape, subjects: dict[str, str]) -> tuple[int, int]:
@@ -97,68 +99,13 @@ def _most_telling(inside: list[Delivery], subjects: dict[str, str], room: int) -
 def _arrow(d: Delivery, subjects: dict[str, str]) -> Arrow:
     arrived = None if d.arrived == NEVER else d.arrived
     view = "" if d.view is None else f" of view {d.view}"
-    about = f" for {_letter(d.subject, subjects)}" if d.subject else ""
+    about = f" for {letter(d.subject, subjects)}" if d.subject else ""
     end = "stopped" if arrived is None else f"at {arrived / 1e6:g} ms"
     title = f"{d.kind}{view}{about}: {d.sender} at {d.sent / 1e6:g} ms to {d.receiver} {end}"
     return Arrow(d.sent, arrived, d.sender, d.receiver, STYLE.get(d.kind, "data"), d.subject, title)
 
 
-def _letter(subject: str, subjects: dict[str, str]) -> str:
-    return subjects.get(subject, subject[:6])
-
-
 # ---------------------------------------------------------------- marks
-def _honest_marks(
-    trial: Trial, property: str, anomaly: Anomaly, subjects: dict[str, str], span: tuple[int, int]
-) -> Iterable[Mark]:
-    """What honest nodes say of themselves: about the subjects, and the views that they enter."""
-    witness = {(r.get("time"), r.get("node"), r.get("event"), *_subjects(r)) for r in anomaly.witness}
-    byzantine = set(trial.info.byzantine)
-    always = ALWAYS if kinds_of(property) is CONSENSUS else ALWAYS[:2]
-    for event in trial.run.trace:
-        if not span[0] <= event["time"] <= span[1] or event["node"] in byzantine:
-            continue
-        found = _subjects(event)
-        strong = (event["time"], event["node"], event["event"], *found) in witness
-        text = _said(event, subjects)
-        if text and (strong or event["event"] in always or (found and found[0] in subjects)):
-            yield Mark(event["time"], event["node"], text, found[0] if found else "", strong)
-
-
-def _said(event: dict[str, Any], subjects: dict[str, str]) -> str:
-    """A trace event in a word or two; "" for one that is not drawn."""
-    about = _letter(next(iter(_subjects(event)), ""), subjects)
-    match event["event"]:
-        case "enter":
-            return f"view {event['view']}"
-        case "propose":
-            return f"proposes {about}"
-        case "vote":
-            return f"{'commit-votes' if event['kind'] == 'commit' else 'votes'} {about}"
-        case "certify":
-            return f"{'CQC' if event['kind'] == 'commit' else 'QC'} for {about}"
-        case "timeout":
-            return f"times out in view {event['view']}"
-        case "finalise":
-            return f"FINALISES {about}, height {event['height']}"
-        case "execute":
-            return f"root {about}, height {event['height']}"
-        case "state_certificate":
-            return f"certificate for root {about}"
-        case "batch":
-            return f"holds batch {about}"
-        case "availability_vote":
-            return f"vouches for {about}"
-        case "available":
-            return f"certificate for batch {about}"
-        case "retrieve":
-            return f"fetch of {about} {'succeeds' if event['ok'] else 'fails'}"
-        case "restart" | "halt":
-            return f"{event['event']}s"
-        case _:
-            return ""
-
-
 def _byzantine_marks(drawn: list[Delivery], byzantine: list[str], subjects: dict[str, str]) -> Iterable[Mark]:
     """What corrupted nodes do: whom they tell what."""
     told: dict[tuple[int, str, str, str], list[str]] = {}
@@ -171,38 +118,3 @@ def _byzantine_marks(drawn: list[Delivery], byzantine: list[str], subjects: dict
         if receivers:
             whom = " ".join(sorted(receivers)) if len(receivers) <= SHOWN_NAMES else f"{len(receivers)} nodes"
             yield Mark(time, node, f"{verb} {subjects[subject]} to {whom}", subject)
-
-
-def _at_most(marks: Iterable[Mark]) -> list[Mark]:
-    """Sorted by time; of one node and moment the strong ones and as many others as there is room for."""
-    rooms: dict[tuple[int, str], list[Mark]] = {}
-    for mark in marks:
-        rooms.setdefault((mark.time, mark.node), []).append(mark)
-    kept = []
-    for key in sorted(rooms):
-        ordered = sorted(dict.fromkeys(rooms[key]), key=lambda mark: not mark.strong)
-        kept += ordered[:MAX_MARKS]
-    return kept
-
-
-# ---------------------------------------------------------------- faults
-def _bands(trial: Trial, start: int, stop: int) -> list[Band]:
-    """The faults that were on in the chart's time: from when they were to begin until they were healed."""
-    healed = {
-        op.value["id"]: op.value["receipt"].get("healed") or op.time
-        for op in trial.run.history
-        if op.process == "nemesis" and op.f == "stop"
-    }
-    return [
-        Band(max(start, fault.start), min(stop, healed[fault.id]), f"{fault.use}: {_whom(fault)}")
-        for fault in trial.info.faults
-        if fault.kind == "fault" and fault.id in healed and fault.start <= stop and healed[fault.id] >= start
-    ]
-
-
-def _whom(fault: FaultInfo) -> str:
-    """Whom it hits: its groups, or its first targets."""
-    groups = fault.parameters.get("groups")
-    if groups:
-        return " | ".join(" ".join(group) for group in groups)
-    return " ".join(fault.targets[:SHOWN_NAMES]) + (" ..." if len(fault.targets) > SHOWN_NAMES else "")

@@ -12,14 +12,18 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from harness.genesis import Genesis, Wallet
-from nodes.messages import Operation
+from nodes.committee import Committee
+from nodes.messages import Operation, Transaction
 from nodes.wallet import list_keys
+
+EXPIRY_MS = 86_400_000  # a day of run time: fixed, so that a seed gives the same transactions in every run
 
 
 class Task(msgspec.Struct, frozen=True):
     """One operation of one process: what the history says of it, and the transaction's operations.
 
-    `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them.
+    `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them. `padding`:
+    bytes that make the transaction larger and mean nothing.
     """
 
     f: str  # "transfer" | "txn"
@@ -27,6 +31,7 @@ class Task(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...]
     gateways: tuple[str, ...] = ()
     copies: int = 1
+    padding: int = 0
 
 
 class World(msgspec.Struct, frozen=True):
@@ -36,6 +41,8 @@ class World(msgspec.Struct, frozen=True):
     clans: int
     accounts: tuple[tuple[bytes, ...], ...]  # funded addresses by owning clan
     keys: tuple[tuple[int, ...], ...]  # list keys by owning clan, plenty
+    chain: str = ""
+    committee: Committee | None = None  # who is in which family: nothing secret, every wallet can work it out
 
     @staticmethod
     def of(genesis: Genesis, keys_per_clan: int = 512) -> World:
@@ -48,6 +55,8 @@ class World(msgspec.Struct, frozen=True):
             len(committee.clans),
             tuple(tuple(a for a in addresses if committee.clan_of_key(a) == clan) for clan in clans),
             tuple(list_keys(committee, clan, keys_per_clan) for clan in clans),
+            genesis.domain.chain,
+            committee,
         )
 
 
@@ -59,6 +68,11 @@ class Workload(Protocol):
     def next(self, sender: Wallet, seq: int) -> Task:
         """What this account asks for next; `seq` is its next sequence number."""
         ...
+
+
+def unsigned(chain: str, sender: Wallet, seq: int, operations: tuple[Operation, ...], padding: int = 0) -> Transaction:
+    """The transaction that a task becomes, without its signature: what its id is made of. `padding`: bytes."""
+    return Transaction(chain, sender.address, seq, EXPIRY_MS, operations, bytes(padding), bytes(64))
 
 
 def fraction(name: str, value: float) -> float:

@@ -13,15 +13,18 @@ MORE_THAN_ANYBODY_HAS = 2**60
 
 
 class Transfers:
-    """Transfers of random amounts between accounts of the same clan."""
+    """Transfers of random amounts between accounts of the same clan, `padding` bytes larger than they need to be."""
 
     name: ClassVar[str] = "transfers"
 
-    def __init__(self, world: World, rng: Random, max_amount: int = 100, overdraft: float = 0.02) -> None:
+    def __init__(
+        self, world: World, rng: Random, max_amount: int = 100, overdraft: float = 0.02, padding: int = 0
+    ) -> None:
         self._world = world
         self._rng = rng
         self._max_amount = positive("max_amount", max_amount)
         self._overdraft = fraction("overdraft", overdraft)
+        self._padding = padding if padding == 0 else positive("padding", padding, 65_536)
 
     def next(self, sender: Wallet, seq: int) -> Task:
         """A transfer to another funded account of the sender's clan."""
@@ -30,4 +33,4 @@ class Transfers:
         if self._rng.random() < self._overdraft:
             amount = MORE_THAN_ANYBODY_HAS
         value = {"from": sender.address.hex(), "to": to.hex(), "amount": amount, "seq": seq}
-        return Task("transfer", value, (Transfer(to, amount),))
+        return Task("transfer", value, (Transfer(to, amount),), padding=self._padding)

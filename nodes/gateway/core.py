@@ -226,6 +226,8 @@ class GatewayCore:
             out.append(Emit("reject", {"reason": f"bad signature on a receipt of {receipt.member}", "sender": sender}))
             return
         entry.receipts[receipt.member] = receipt
+        fields = {"tx": receipt.transaction.hex(), "member": receipt.member, "received_ms": receipt.received_ms}
+        out.append(Emit("receipt", {**fields, "signature": receipt.signature.hex()}))
 
     def receipts(self, tx: bytes) -> tuple[ForwardReceipt, ...]:
         """The verified receipts for a forwarded transaction, by member: evidence for 2.5 (a)."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from nodes.committee import Committee
-from nodes.crypto import Domain, Verifier, certificate_fault
-from nodes.messages import BlockCertificate, CommitCertificate, TimeoutCertificate
+from nodes.crypto import Domain, Verifier, certificate_fault, hex_of, signers_of
+from nodes.messages import BlockCertificate, CommitCertificate, NodeId, TimeoutCertificate
 from nodes.moonshot import rules
 from nodes.moonshot.state import genesis_certificate
 from nodes.remember import remembering
@@ -111,3 +112,15 @@ def _name(certificate: Certificate) -> tuple[object, ...]:
     if isinstance(certificate, TimeoutCertificate):
         return TimeoutCertificate, certificate.view, certificate.signers
     return type(certificate), certificate.view, certificate.block, certificate.signers
+
+
+def traced(certificate: TimeoutCertificate, tribe: Sequence[NodeId]) -> dict[str, Any]:
+    """The fields of the `timeout_certificate` event."""
+    return {
+        "view": certificate.view,
+        "high_view": certificate.high.view,
+        "high": certificate.high.block.hex(),
+        "signers": list(signers_of(tribe, certificate.signers) or ()),
+        "lock_views": list(certificate.lock_views),
+        "signatures": hex_of(certificate.signatures),
+    }

@@ -21,7 +21,7 @@ from nodes.messages import (
     VoteKind,
 )
 from nodes.moonshot import rules
-from nodes.moonshot.certificates import Certificates
+from nodes.moonshot.certificates import Certificates, traced
 from nodes.moonshot.chain import Chain, final_event
 from nodes.moonshot.evidence import Evidence
 from nodes.moonshot.leaders import Leaders
@@ -121,18 +121,11 @@ class Engine:
     def on_timeout_certificate(self, tc: TimeoutCertificate) -> None:
         """1.4 onTC, for a verified certificate: the enclosed certificate first, the own timeout before entering."""
         self.on_certificate(tc.high)
-        if not self.signer or not rules.enters(self.state, tc.view):
+        if not self.signer:
             return
-        signers = signers_of(self.committee.tribe, tc.signers) or ()
-        self.out.emit(
-            "timeout_certificate",
-            view=tc.view,
-            high_view=tc.high.view,
-            high=tc.high.block.hex(),
-            signers=list(signers),
-            lock_views=list(tc.lock_views),
-            signatures=[signature.hex() for signature in tc.signatures],
-        )
+        self._sighted_timeouts(tc)
+        if not rules.enters(self.state, tc.view):
+            return
         self.last_timeout_certificate = tc
         leader = self.leaders(tc.view + 1)
         if leader == self.me and self.proposer:
@@ -142,6 +135,14 @@ class Engine:
             self.out.send(leader, tc)
         self.time_out(tc.view)
         self.enter(tc.view + 1, "timeout")
+
+    def _sighted_timeouts(self, tc: TimeoutCertificate) -> None:
+        """Trace `timeout_certificate`, once for each view and highest block: also one that is only inside a FBK."""
+        seen, what = self._sighted.setdefault(tc.view, set()), ("timeout", tc.high.block)
+        if what in seen:
+            return
+        seen.add(what)
+        self.out.emit("timeout_certificate", **traced(tc, self.committee.tribe))
 
     def sighted(self, certificate: BlockCertificate | CommitCertificate, kind: str) -> None:
         """Trace `certify`, once for each (view, kind, block)."""

@@ -29,7 +29,13 @@ class Candidate(msgspec.Struct):
     def traced(self) -> dict[str, Any]:
         """The fields of the `vote` event of a vote for it."""
         block = self.block
-        fields = {"view": block.view, "kind": self.kind, "block": self.identity.hex(), "parent": block.parent.hex()}
+        fields: dict[str, Any] = {
+            "view": block.view,
+            "kind": self.kind,
+            "block": self.identity.hex(),
+            "parent": block.parent.hex(),
+            "proposer": block.proposer,
+        }
         if isinstance(self.message, FallbackProposal):
             fields["high"] = self.message.certificate.high.block.hex()
         return fields

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from results.report.charts import PALETTE, blank
-from results.report.page import asset, embedded
+from results.report.theme import PALETTE, SYMBOLS, Figure, blank, page
 
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
 _OUTCOMES = {0: ("pass", "AS EXPECTED"), 1: ("fail", "A SURPRISE"), 2: ("unknown", "INCONCLUSIVE")}
 _ANSWERS = {True: ("pass", "yes"), False: ("fail", "NO"), None: ("unknown", "unknown")}
 
 
 def render_frontier(found: dict[str, Any]) -> str:
     """The page of a measured frontier (the JSON document of `moonquake frontier`)."""
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(asset("frontier.html"))
-    return template.render(
-        found=found,
+    share = f"{100 * found['confidence']:.0f} %"
+    note = (
+        f"Share of judged runs in which a watched property was violated, with exact {share} intervals. A dotted line"
+        " stands where the claimed bound ends. Runs in which the attack did not bite are in no share."
+    )
+    return page(
+        "frontier.html",
+        title=found["attack"],
+        kicker="frontier",
         outcome=_OUTCOMES[found["exit"]],
+        figures=[Figure("frontier", "Faulty nodes against violations", note, rates(found))],
+        found=found,
         answers=_ANSWERS,
-        chart=embedded(rates(found)),
-        style=Markup(asset("style.css")),
-        script=Markup(asset("paint.js")),
-        plotly=Markup(get_plotlyjs()),
     )
 
 
@@ -39,7 +39,7 @@ def write_frontier(directory: Path, found: dict[str, Any]) -> Path:
     return path
 
 
-def rates(found: dict[str, Any]) -> go.Figure:
+def rates(found: Mapping[str, Any]) -> go.Figure:
     """Rate of violations over faulty nodes, a line a size, with its interval and its claimed bound.
 
     Sizes stand a little beside each other, so that none hides another.
@@ -65,7 +65,7 @@ def rates(found: dict[str, Any]) -> go.Figure:
                 },
                 mode="lines+markers",
                 line={"color": colour, "width": 2},
-                marker={"symbol": _SYMBOLS[place % len(_SYMBOLS)], "size": 9},
+                marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 9},
                 name=f"n = {size['n']}",
                 hovertemplate="%{y:.0%} with %{customdata} faulty<extra>n = " + str(size["n"]) + "</extra>",
             )

@@ -12,6 +12,7 @@ from faults.registry import FAULTS, load_fault, registered
 from tests.fault_cluster import VirtualCluster
 
 REQUIRED: dict[str, dict[str, Any]] = {  # parameters without a default
+    "delay-schedule": {"delays": [{"views": [1, 99], "kinds": ["VOTE"], "links": ["n0>n1", "n1>n0"], "delay_ms": 50}]},
     "latency": {"delay_ms": 30},
     "loss": {"probability": 0.2},
     "bandwidth": {"rate_kbit": 100},

@@ -8,6 +8,7 @@ import msgspec
 
 from tests.golden import delays, registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
+from tests.golden.plants_judges import accused, calm, cut_off, fallen_back
 from tests.golden.plants_services import rescued, split
 from tests.golden.story import Story
 from tests.golden.world import World
@@ -28,6 +29,14 @@ def good(checker: str, base: Story) -> Story:
         story = split(world(), story)
     if checker == "accountability":
         story = rescued(world(), story)
+    if checker == "accusations":
+        story = accused(world(), story)
+    if checker in ("commit-bound", "reorg"):
+        story = calm(story)
+    if checker == "fallbacks":
+        story = fallen_back(world(), story)
+    if checker == "catch-up":
+        story = cut_off(story)
     if checker == "linearizable":
         story.history = registers.history("ok-keys-are-independent")
     if checker in ("cadence", "message-delays"):

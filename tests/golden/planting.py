@@ -20,10 +20,24 @@ READS = {
     "votes": ("start", "vote", "timeout", "certify", "accuse"),
     "locks": ("start", "lock", "vote", "timeout", "certify"),
     "timeouts": ("start", "enter", "vote", "certify", "timeout_certificate"),
+    "certificates": (
+        "start", "enter", "finalise", "body", "certify", "timeout_certificate", "available", "state_certificate",
+    ),
+    "commit-rule": ("start", "propose", "certify", "finalise"),
+    "fallbacks": ("start", "propose", "vote", "certify", "finalise", "timeout_certificate"),
+    "payload": ("start", "propose", "finalise", "body", "available"),
+    "proposals": ("start", "propose", "vote", "finalise"),
+    "accusations": ("start", "propose", "certify", "accuse"),
+    "view-sync": ("start", "enter"),
+    "commit-bound": ("start", "enter", "finalise"),
+    "reorg": ("start", "enter", "propose", "certify"),
+    "catch-up": ("start", "finalise"),
     "prefix": ("start", "restart", "finalise"),
     "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),
-    "availability": ("start", "finalise", "batch", "body", "available", "retrieve"),
-    "censorship": ("start", "finalise", "batch", "forward", "received", "include"),
+    "availability": ("start", "finalise", "batch", "body", "availability_vote", "available", "retrieve"),
+    "censorship": (
+        "start", "propose", "finalise", "batch", "body", "available", "forward", "received", "include",
+    ),
     "state-root": ("start", "finalise", "available", "body", "execute", "state_certificate"),
     "finality-bounds": ("start", "gateway", "propose", "finalise"),
     "liveness": ("start", "restart", "halt", "propose", "finalise", "execute", "state_certificate"),
@@ -35,12 +49,12 @@ READS = {
     "message-delays": ("start", "propose", "finalise", "batch", "available"),
     "elle-list-append": ("start",),
     "elle-rw-register": ("start",),
-    "accountability": ("start", "finalise", "available", "batch", "received", "include"),
+    "accountability": ("start", "finalise", "available", "batch", "received", "receipt", "include"),
     "order": ("start", "finalise", "batch", "available", "execute", "gateway"),
     "preconfirmation": ("start", "finalise", "batch", "available"),
-    "xrbc-agreement": ("start", "finalise", "batch", "available", "execute"),
+    "xrbc-agreement": ("start", "finalise", "batch", "availability_vote", "available", "execute"),
     "forensics": ("start", "propose", "finalise", "certify", "timeout_certificate"),
-}  # what a golden file of each checker holds
+}  # fmt: skip  # what a golden file of each checker holds
 
 
 def plant(checker: str, kind: str) -> Callable[[Plant], Plant]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.golden import delays as delays
 from tests.golden import plants_consensus as plants_consensus
+from tests.golden import plants_judges as plants_judges
 from tests.golden import plants_services as plants_services
 from tests.golden import registers, transactions
 from tests.golden.planting import OTHER as OTHER
@@ -133,16 +134,36 @@ def ordered_without_a_certificate(world: World, story: Story) -> None:
 
 
 # ---------------------------------------------------------------- censorship
-@plant("censorship", "censored")
-def never_included(world: World, story: Story) -> None:
-    story.add(story.events("forward")[0], tx=ALIEN_TX)
-    story.add(story.events("received")[0], tx=ALIEN_TX)
+def _forwarded_too(story: Story, family: list[str]) -> Record:
+    """One transaction more, forwarded when the first was, of which no batch is known. Secondaries act at once."""
+    story.info["parameters"] |= {"inclusion_timeout_ms": 10}
     outlast(story)
+    return story.add(story.events("forward")[0], tx=ALIEN_TX, family=family)
+
+
+@plant("censorship", "censored")
+def whole_family_ignores_it(world: World, story: Story) -> None:
+    story.info |= {"byzantine": ["n2", "n3"], "honest": [n for n in story.info["tribe"] if n not in ("n2", "n3")]}
+    _forwarded_too(story, ["n3", "n2"])
+
+
+@plant("censorship", "lost")
+def never_included(world: World, story: Story) -> None:
+    _forwarded_too(story, ["n3", "n2"])
+    story.add(story.events("received")[0], tx=ALIEN_TX, node="n2", role="secondary")
 
 
 @plant("censorship", "delayed")
 def included_too_late(world: World, story: Story) -> None:
+    """The first block's batch is in the last block only, over as many honest leaders."""
+    story.info["parameters"] |= {"inclusion_timeout_ms": 10}
     bounds(story, inclusion_ms=100)
+    batches = story.events("finalise", height=1)[0]["batches"]
+    for event in story.events("finalise"):
+        if event["height"] == 1:
+            event["batches"] = []
+        elif event["height"] == world.height:
+            event["batches"] = [*event["batches"], *batches]
 
 
 # ---------------------------------------------------------------- state-root

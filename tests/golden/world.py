@@ -110,6 +110,7 @@ class World:
             "parameters": {"delta_ms": 500, "inclusion_timeout_ms": 2000, "equivocation": "first"},
             "accounts": {account.address: account.balance for account in config.accounts},
             "beacon": config.beacon,
+            "leaders": {"kind": "round-robin"},
             "md_ms": 50.0,
             "load_start": 100 * MS,
             "load_end": end - 50 * MS,
@@ -175,6 +176,8 @@ class World:
         for rank, member in enumerate(family):
             role = "secondary" if rank else "primary"
             self._emit(at + 5, member, "received", tx=tx, role=role, **{"from": gateway})
+            signature = self.signers[member].sign(self.domain.receipt(tx_id(transaction), member, at + 5)).hex()
+            self._emit(at + 10, gateway, "receipt", tx=tx, member=member, received_ms=at + 5, signature=signature)
         self.history.append(self._operation(at, "invoke", transaction))
 
     def _operation(self, at: int, kind: str, transaction: Transaction) -> Record:
@@ -211,6 +214,9 @@ class World:
         for node in (*self.config.clans[clan], *self.committee.gateways):
             fields = {"batch": batch.hex(), "proposer": proposer, "clan": clan, "seq": seq, "txs": txs, "bytes": size}
             self._emit(at + 5, node, "batch", **fields)
+        slot = {name: fields[name] for name in ("batch", "proposer", "clan", "seq")}
+        for node in self.config.clans[clan]:
+            self._emit(at + 5, node, "availability_vote", **slot)
         return Batch(header, transactions, self.signers[proposer].sign(self.domain.batch(batch)))
 
     def _certify_batch(self, at: int, batch: Batch) -> AvailabilityCertificate:
@@ -242,8 +248,9 @@ class World:
         self._emit(at + 40, block.proposer, "propose", **common, kind="normal", payload_bytes=0, batches=batches)
         voters = self.committee.tribe[-self.committee.quorum :]
         vote = {"view": block.view, "block": identity.hex()}
+        more = {"kind": "normal", "parent": block.parent.hex(), "proposer": block.proposer}
         for node in voters:
-            self._emit(at + 90, node, "vote", **vote, kind="normal", parent=block.parent.hex())
+            self._emit(at + 90, node, "vote", **vote, **more)
         for node in self.everyone:
             self._emit(at + 90, node, "certify", **certificate(self, "normal", block.view, identity.hex(), voters))
             self._emit(at + 90, node, "lock", **vote)

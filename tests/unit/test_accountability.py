@@ -28,27 +28,83 @@ def _primary(story: Story) -> str:
     return str(story.events("include", role="secondary")[0]["primary"])
 
 
-def test_an_honest_primary_that_had_it_in_time_is_blamed_falsely(origin: World) -> None:
+def _in_time(origin: World) -> Story:
+    """The rescue of height 1 came after the time-out of its primary, and the chain went on for long enough after it."""
     story = rescued(origin, origin.story().copy())
-    story.info["parameters"]["inclusion_timeout_ms"] = 100
+    story.info["parameters"] |= {"inclusion_timeout_ms": 100, "max_batch_delay_ms": 50}
+    for event in story.events("finalise"):
+        event["timestamp_ms"] += 150  # the receipt is of 205 ms; due at 100 + 50 + 200 ms after it
+    return story
+
+
+def _blamed(story: Story) -> tuple[int, int, int]:
     verdict = _judged(story)
     assert verdict.status is Status.PASS
-    assert (verdict.measures["false_blame"], verdict.measures["false_blame_rate"]) == (1, 1.0)
+    return tuple(verdict.measures[name] for name in ("right_blame", "false_blame", "unattributed"))  # type: ignore[return-value]
 
 
-def test_an_honest_primary_that_never_got_it_is_not_blamed(origin: World) -> None:
-    story = rescued(origin, origin.story().copy())
-    story.drop("received", node=_primary(story))
-    verdict = _judged(story)
-    assert (verdict.measures["unattributed"], verdict.measures["false_blame"]) == (1, 0)
+def test_an_honest_primary_that_signed_a_receipt_in_time_is_blamed_falsely(origin: World) -> None:
+    story = _in_time(origin)
+    assert _blamed(story) == (0, 1, 0)
+    measures = _judged(story).measures
+    assert measures["false_blame_rate"] == 1.0 and measures["false_blame_interval"] == [0.025, 1.0]
+    assert measures["right_blame_interval"] == [0.0, 0.975] and measures["honest_recorded"] == 1
 
 
 def test_a_byzantine_primary_is_blamed_rightly(origin: World) -> None:
-    story = rescued(origin, origin.story().copy())
+    story = _in_time(origin)
     culprit = _primary(story)
     story.info |= {"byzantine": [culprit], "honest": [n for n in story.info["tribe"] if n != culprit]}
-    verdict = _judged(story)
-    assert verdict.status is Status.PASS and verdict.measures["right_blame_rate"] == 1.0
+    assert _blamed(story) == (1, 0, 0)
+
+
+def test_without_a_receipt_nobody_is_blamed(origin: World) -> None:
+    story = _in_time(origin)
+    story.drop("receipt", member=_primary(story))
+    assert _blamed(story) == (0, 0, 1)
+
+
+def test_a_forged_receipt_is_none(origin: World) -> None:
+    story = _in_time(origin)
+    for event in story.events("receipt"):
+        event["received_ms"] -= 1
+    assert _blamed(story) == (0, 0, 1)
+
+
+def test_a_secondary_in_haste_frames_nobody(origin: World) -> None:
+    """It included at once: the primary, honest or not, still had time."""
+    story = _in_time(origin)
+    story.info["parameters"]["inclusion_timeout_ms"] = 200
+    assert _blamed(story) == (0, 0, 1)
+
+
+def test_a_chain_that_ends_before_the_deadline_blames_nobody(origin: World) -> None:
+    story = _in_time(origin)
+    for event in story.events("finalise"):
+        event["timestamp_ms"] = 400 + event["height"]
+    assert _blamed(story) == (0, 0, 1)
+
+
+def test_a_primary_whose_own_batch_was_in_time_is_excused(origin: World) -> None:
+    """Its copy came second, in the next block, and in time."""
+    story = _in_time(origin)
+    tx, primary = story.events("include", role="secondary")[0]["tx"], _primary(story)
+    batch = story.events("finalise", height=2)[0]["batches"][0]
+    for event in [*story.events("batch", batch=batch), *story.events("available", batch=batch)]:
+        event["proposer"] = primary
+    for event in story.events("batch", batch=batch):
+        event["txs"].append(tx)
+    for event in story.events("finalise", height=2):
+        event["timestamp_ms"] = 354
+    assert _blamed(story) == (0, 0, 1)
+
+
+def test_full_batches_excuse(origin: World) -> None:
+    story = _in_time(origin)
+    story.info["parameters"]["max_batch_txs"] = 1
+    for event in story.events("batch"):
+        event["time"] = 250 * MS
+    assert _blamed(story) == (0, 0, 1) and _judged(story).measures["excused_full"] == 1
 
 
 def test_the_record_of_a_secondary_that_crashed_is_not_asked_for(origin: World) -> None:
@@ -79,11 +135,9 @@ def test_the_ranking_is_that_of_the_system(origin: World) -> None:
         family(index, "00" * 32, 7)
 
 
-def test_blocks_take_time(origin: World) -> None:
-    """The penalty needs the whole time-out between receipt and block, to the millisecond."""
-    story = rescued(origin, origin.story().copy())
-    final = min(event["time"] for event in story.events("finalise", height=1))
-    since = story.events("received", node=_primary(story))[0]["time"]
-    for spare, blamed in ((0, 1), (1, 0)):
-        story.info["parameters"]["inclusion_timeout_ms"] = (final - since) // MS + spare
-        assert _judged(story).measures["false_blame"] == blamed
+def test_the_whole_time_out_must_have_passed(origin: World) -> None:
+    """To the millisecond, between the receipt (205 ms) and the block with the rescue (350 ms)."""
+    for timeout, expected in ((145, (0, 1, 0)), (146, (0, 0, 1))):
+        story = _in_time(origin)
+        story.info["parameters"]["inclusion_timeout_ms"] = timeout
+        assert _blamed(story) == expected

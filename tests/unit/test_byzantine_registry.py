@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from faults.byzantine.config import BehaviourSpec, ByzantineConfig
+from faults.byzantine.mistakes import described
 from faults.byzantine.registry import BEHAVIOURS, corrupt, load_behaviour, load_byzantine_config
 from faults.byzantine.side_channel import LOAD_START, MAX_NOTE_BYTES, SideChannelError, UnixSideChannel, announce
 from faults.registry import FAULTS, AttackFileError, registered, summary
@@ -94,6 +96,58 @@ def test_a_mistake_is_shown_with_the_traceback_from_the_file_on(
         load_behaviour("broken.py:X", {})
     frames = [part for part in str(raised.value).splitlines() if part.startswith("  File ")]
     assert len(frames) == 1 and f'broken.py", line {line}, in ' in frames[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            "def send(self, node, to): return ()",
+            "mine.py:4: TypeError: Mine.send takes (node, to); the lab calls send(n",
+        ),
+        ("async def act(self, node): return ()", "mine.py:4: TypeError: Mine.act must not be async"),
+        (
+            "def recieve(self, node, sender, message): return None",
+            "mine.py:4: TypeError: Mine.recieve is never called; di",
+        ),
+        ("act = staticmethod(lambda: ())", "mine.py:4: TypeError: Mine.act takes (); the lab calls act(node)"),
+        ("receive = 3", "Mine.receive is 3; it must be a method receive(node, sender, message)"),
+    ],
+)
+def test_a_hook_that_would_never_work_is_refused_at_its_line(tmp_path: Path, body: str, says: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"from faults.byzantine.port import Behaviour\n\nclass Mine(Behaviour):\n    {body}\n")
+    with pytest.raises(AttackFileError) as raised:
+        load_behaviour(f"{path}:Mine", {})
+    assert says in str(raised.value)
+    if "line" in says:
+        assert f'File "{path}", line 4' in str(raised.value)
+
+
+TYPED = """
+from faults.byzantine.port import Behaviour
+
+class Typed(Behaviour):
+    def __init__(self, every: int, to: tuple[str, ...] = (), rate: float = 1.0, mode: str | None = None) -> None:
+        super().__init__()
+        self.given = every, to, rate, mode
+
+    def _receive(self):
+        \"\"\"A helper, no hook.\"\"\"
+"""
+
+
+def test_parameters_have_the_types_that_are_declared(tmp_path: Path) -> None:
+    path = tmp_path / "typed.py"
+    path.write_text(TYPED)
+    made: Any = load_behaviour(f"{path}:Typed", {"every": 2, "to": ["n1"], "rate": 3})
+    assert made.given == (2, ("n1",), 3.0, None) and isinstance(made.given[2], float)
+    for wrong, says in (({"every": "2"}, "every = '2': Expected `int`, got `str`"), ({"to": [1]}, "to = [1]")):
+        with pytest.raises(ValueError, match=re.escape(says)):
+            load_behaviour(f"{path}:Typed", {"every": 1, **wrong})
+    assert described(type(made)) == {
+        "every": "int", "to": "tuple[str, ...] = []", "rate": "float = 1.0", "mode": "str | None = none"
+    }  # fmt: skip
 
 
 def test_a_missing_file_and_an_unknown_name() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from faults.byzantine.port import Behaviour, CorruptedNode
 from faults.byzantine.side_channel import LOAD_START, MemoryHub
+from faults.byzantine.triggers import Trigger
 from faults.byzantine.wrapper import HALT, TICK, TICK_NS, BehaviourError, CorruptedNodeShell, Mounted
 from nodes.committee import Committee
 from nodes.messages import BatchRequest, CommitVote, Message, NodeId
@@ -133,7 +134,7 @@ def test_a_behaviour_is_honest_outside_its_window(window: tuple[Any, Any], befor
         Committee(config),
         domain_of(config),
         {"n6": signer_of("n6")},
-        [Mounted(1, Drops(), *window)],
+        [Mounted(1, Drops(), Trigger(*window))],
         hub.join("n6"),
     )
 
@@ -219,3 +220,84 @@ def test_a_note_that_cannot_be_packed_stops_the_process_too() -> None:
 
 def test_messages_to_itself_go_nowhere() -> None:
     assert sends(receive(shell_of(Canned(), Acts(("n6", VOTE), ("n1", VOTE))), "n1", ASK)) == [("n1", VOTE)]
+
+
+# ---------------------------------------------------------------- triggers and mistakes
+class Mute(Behaviour):
+    """Says nothing; `when` follows the events that it sees."""
+
+    def __init__(self, stop: str = "") -> None:
+        super().__init__()
+        self.stop = stop
+        self.on = True
+
+    def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:
+        return ()
+
+    def emit(self, node: CorruptedNode, event: str, fields: dict[str, Any]) -> None:
+        self.on = event != self.stop
+
+    def when(self, node: CorruptedNode) -> bool:
+        return self.on
+
+
+@pytest.mark.parametrize(
+    ("trigger", "silent"),
+    [
+        (Trigger(views=(4, 5)), [4, 5]),
+        (Trigger(event={"event": "enter", "view": 4}), [4, 5, 6]),
+        (Trigger(event={"event": "enter", "view": 4}, views=(5, 9)), [5, 6]),
+        (Trigger(event={"event": "certify"}), []),
+    ],
+)
+def test_views_and_events_open_a_behaviour(trigger: Trigger, silent: list[int]) -> None:
+    core = Canned()
+    shell = shell_of(core, Mute())
+    shell.stack[0].trigger = trigger
+    found = []
+    for view in (3, 4, 5, 6):
+        core.effects = (Emit("enter", {"view": view}), Send("n1", VOTE))
+        if not sends(receive(shell, "n1", ASK)):
+            found.append(view)
+    assert found == silent
+
+
+def test_a_behaviours_own_trigger_hears_events_while_it_is_off() -> None:
+    core = Canned(Emit("enter", {"view": 3}), Send("n1", VOTE))
+    shell = shell_of(core, Mute(stop="enter"))
+    assert sends(receive(shell, "n1", ASK)) == [("n1", VOTE)]
+    core.effects = (Emit("certify", {"view": 3}), Send("n1", VOTE))
+    assert sends(receive(shell, "n1", ASK)) == []
+
+
+class Returns(Behaviour):
+    """A hook that gives back what no hook may."""
+
+    def __init__(self, hook: str, value: Any) -> None:
+        super().__init__()
+        setattr(self, hook, lambda *_: value)
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "says"),
+    [
+        ("send", None, "send returned None; it must yield (recipient, message) pairs"),
+        ("act", [VOTE], "act yielded CommitVote"),
+        ("act", [("n1", "hello")], "act yielded ('n1', 'hello')"),
+        ("act", [("n99", VOTE)], "act sends to 'n99'; nodes are"),
+        ("receive", True, "receive returned True; it must return a message, or None"),
+    ],
+)
+def test_nonsense_from_a_hook_is_named(hook: str, value: Any, says: str) -> None:
+    shell = shell_of(Canned(Send("n1", VOTE)), Marks(1), Returns(hook, value))
+    out = receive(shell, "n1", ASK)
+    assert says in emitted(out, "halt")[0]["reason"]
+    errors = {e["name"]: e.get("error", "") for e in emitted(out, "behaviour")}
+    assert says in errors["Returns"] and not errors["marks"]  # the one at fault, and no other
+
+
+def test_the_receipt_holds_the_traceback_from_the_attacks_own_file_on() -> None:
+    out = receive(shell_of(Canned(Send("n1", VOTE)), Raises()), "n1", ASK)
+    first, *rest = emitted(out, "behaviour")[-1]["error"].splitlines()
+    assert "test_byzantine_wrapper.py:" in first and first.endswith("LookupError: my attack has a bug")
+    assert "wrapper.py" in rest[1] and "in act" in rest[1] and "faults/byzantine/wrapper.py" not in "".join(rest)

@@ -21,8 +21,9 @@ from harness.campaign import Budget, Campaign
 from harness.campaign_state import FILE, Header, Line, Recorded, State, open_state
 from harness.chunk import IDLE, OTHER, VACUOUS, Failure, Job, Outcome, outcome_of, run_chunk, why
 from harness.command_search import budget_of, exit_of, job_of, record
-from harness.executors import InProcess, make_executor, workers_of
+from harness.executors import InProcess, LostError, Pool, make_executor, workers, workers_of
 from harness.generators import generator
+from harness.journal import Journal
 from harness.outcome import Exit, RecordingError, UsageError
 from nodes.moonshot import rules
 from results.verdict import Status, Verdict
@@ -40,8 +41,13 @@ def outcome(seed: int, *causes: str, fails: tuple[tuple[str, str], ...] = (("for
 class Scripted(Executor):
     """Answers each seed out of a table; dies at the seeds that it is told to die at."""
 
-    def __init__(self, table: dict[int, Outcome], deadly: dict[int, int] | None = None) -> None:
-        self.table, self.deadly = table, deadly or {}
+    def __init__(
+        self,
+        table: dict[int, Outcome],
+        deadly: dict[int, int] | None = None,
+        death: type[Exception] = BrokenProcessPool,
+    ) -> None:
+        self.table, self.deadly, self.death = table, deadly or {}, death
         self.chunks: list[list[int]] = []
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -51,7 +57,7 @@ class Scripted(Executor):
         for seed in seeds:
             if self.deadly.get(seed, 0) > 0:
                 self.deadly[seed] -= 1
-                future.set_exception(BrokenProcessPool("a worker died"))
+                future.set_exception(self.death("a worker died"))
                 return future
         future.set_result([self.table.get(seed, outcome(seed, fails=())) for seed in seeds])
         return future
@@ -63,7 +69,7 @@ def noted(job: Job, found: Outcome) -> Recorded:
 
 def campaign(tmp_path: Path, executor: Executor, budget: Budget, resume: bool = False, **more: Any) -> Campaign:
     state = open_state(tmp_path, "small", Header(JOB, 1, "code"), resume)
-    return Campaign(JOB, 1, budget, state, lambda: executor, 1, noted, **more)
+    return Campaign(JOB, 1, budget, state, Pool(1, lambda: executor), noted, **more)
 
 
 # ---------------------------------------------------------------- counting and findings
@@ -217,7 +223,7 @@ def test_a_planted_bug_is_found_recorded_and_reproduced(tmp_path: Path, monkeypa
     monkeypatch.setattr(rules, "may_vote_optimistic", lambda state, block: state.view == block.view)
     job = Job(BASE.raw, "byzzfuzz")
     state = open_state(tmp_path, "byzzfuzz", Header(job, 0, "code"), False)
-    done = Campaign(job, 0, Budget(runs=3), state, InProcess, 1, lambda job, found: record(tmp_path, job, found))
+    done = Campaign(job, 0, Budget(runs=3), state, Pool(1, InProcess), lambda job, found: record(tmp_path, job, found))
     done.run()
     assert exit_of(done) is Exit.SURPRISE
     finding = next(f for f in done.findings if f.property == "fork")
@@ -257,13 +263,24 @@ def test_options_that_make_no_sense_are_refused() -> None:
         budget_of(0, None)
     with pytest.raises(UsageError, match="--time"):
         budget_of(None, "soon")
-    for text in ("0", "many", "dask://here:8786"):
-        with pytest.raises(UsageError, match="--workers"):
-            workers_of(text)
+    for text in ("0", "many"):
+        with pytest.raises(UsageError, match="--workers"), workers(text):
+            pass
     assert workers_of("3") == 3 and workers_of("") >= 1
     assert budget_of(None, None).runs == 1000
     assert budget_of(None, "2m") == Budget(None, 120.0)
     assert isinstance(make_executor(1), InProcess)
+
+
+def test_a_chunk_that_a_cluster_lost_is_tried_seed_by_seed_and_the_others_go_on(tmp_path: Path) -> None:
+    executor = Scripted({}, {7: 2}, LostError)  # with others, then alone
+    done = campaign(tmp_path, executor, Budget(runs=30))
+    done.run()
+    assert done.tally.runs == 30
+    assert [found.seed for found in done.tally.errors] == [7]
+    assert [7] in executor.chunks
+    counted = [seed for chunk in executor.chunks for seed in chunk]
+    assert {seed for seed in counted if counted.count(seed) > 1} == set(next(c for c in executor.chunks if 7 in c))
 
 
 def test_what_fails_in_this_process_fails_its_future() -> None:
@@ -279,6 +296,6 @@ def test_a_state_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         def write(self, data: bytes) -> int:
             raise OSError(28, "No space left on device")
 
-    state = State(tmp_path, Full(), ())  # type: ignore[arg-type]
+    state = State(Journal(tmp_path, Full()))  # type: ignore[arg-type]
     with pytest.raises(RecordingError, match=r"No space left.*--resume"):
         state.append(Line(seconds=1.0))

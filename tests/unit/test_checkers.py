@@ -196,22 +196,31 @@ def test_duplicates_workload_without_a_duplicate_is_unknown(story: Story) -> Non
 
 # ---------------------------------------------------------------- acknowledged
 def test_a_false_certificate_that_no_gateway_refused_leaves_acknowledged_open(story: Story) -> None:
-    for event in story.events("state_certificate", height=2):
-        event["root"] = OTHER
+    gateways = story.info["gateways"]
+    certified = story.events("state_certificate", height=2)
+    for event in certified:
+        event["root"] = OTHER if event["node"] not in gateways else event["root"]
     found = verdict(story, "acknowledged")
     assert found.status is Status.UNKNOWN and "refuse" in found.reason
     told = story.events("gateway", phase="exec")[0]
     story.add(told, phase="refused", root_ok=False, tx=OTHER)
     found = verdict(story, "acknowledged")
     assert found.status is Status.PASS and found.measures["refused_by_gateways"] == 1
+    for event in certified:
+        event["root"] = OTHER
+    found = verdict(story, "acknowledged")
+    assert [anomaly.kind for anomaly in found.anomalies][:1] == ["fooled-gateway"]
+    assert "no certificate of a true root" in found.anomalies[0].summary
 
 
 # ---------------------------------------------------------------- availability
 def lose(story: Story, *nodes: str) -> None:
+    """These nodes never had the first batch, and never said so."""
     batch = story.events("finalise", height=1)[0]["batches"][0]
     for node in nodes:
         story.drop("batch", node=node, batch=batch)
         story.drop("body", node=node, batch=batch)
+        story.drop("availability_vote", node=node, batch=batch)
 
 
 def test_missing_bodies_have_a_grace(story: Story) -> None:
@@ -382,7 +391,7 @@ def test_exec_told_at_another_height_fools_the_gateway(story: Story) -> None:
 
 def test_replay_stops_at_a_batch_of_unknown_clan(story: Story) -> None:
     batch = story.events("finalise", height=2)[0]["batches"][0]
-    for name in ("body", "batch", "available"):
+    for name in ("body", "batch", "available", "availability_vote"):
         story.drop(name, batch=batch)
     replay = replay_of(index_of(story.run()))
     assert replay.reached == [1] and "knew the clan" in replay.stopped[0]

@@ -212,6 +212,17 @@ def test_attack_and_size_from_the_command_line(command: Command, judged: dict[st
     assert info.faults[0].use.endswith(":FakeBehaviour")
 
 
+def test_options_of_an_attack_from_the_command_line(command: Command, judged: dict[str, str]) -> None:
+    words = ("run", written(MINIMAL), "--attack", f"{FAKES}:FakeBehaviour", "--time", "100ms", "--json")
+    _, out, _ = command(*words, "--option", "share=0.25")
+    assert Run(Path(json.loads(out)["run"])).info.faults[0].parameters == {"share": 0.25}
+    for given, says in (("share=much", "share = 'much': Expected `float`"), ("share", "must be KEY=VALUE")):
+        code, _, err = command(*words, "--option", given)
+        assert code == Exit.USAGE and says in err
+    code, _, err = command("run", written(MINIMAL), "--option", "share=1")
+    assert code == Exit.USAGE and "add --attack FILE.py:Class" in err
+
+
 def test_an_attack_file_with_a_mistake_is_refused_before_anything_starts(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +257,24 @@ def test_check_of_a_bare_history_knows_what_it_lacks(command: Command) -> None:
     assert "is a history alone" in json.loads(out)["verdicts"][0]["reason"]
 
 
+GOLDEN = Path(__file__).parents[1] / "golden/linearizable/histories"
+
+
+def test_check_draws_where_no_order_was_found(command: Command) -> None:
+    bad, good = str(GOLDEN / "bad-cas-twice.jsonl"), str(GOLDEN / "ok-one-after-the-other.jsonl")
+    code, out, _ = command("check", bad, "--pictures", "drawn/here", "--json")
+    assert code == Exit.SURPRISE
+    assert json.loads(out)["pictures"] == ["drawn/here/linearizable-1.svg"]
+    assert "1→3" in Path("drawn/here/linearizable-1.svg").read_text(encoding="utf-8")
+    code, out, _ = command("check", good, "--pictures", "nothing", "--json")
+    assert code == Exit.AS_EXPECTED
+    assert json.loads(out)["pictures"] == [] and not Path("nothing").exists()
+    Path("taken").write_text("a file")
+    code, _, err = command("check", bad, "--pictures", "taken")
+    assert code == Exit.USAGE
+    assert "--pictures taken: cannot be written" in err
+
+
 @pytest.mark.parametrize("name", ["history.jsonl", "trace.jsonl"])
 def test_truncated_records_are_refused(command: Command, name: str) -> None:
     _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
@@ -271,7 +300,9 @@ def test_report_and_export(command: Command, judged: dict[str, str]) -> None:
     assert out.startswith("{:index 0")
 
 
-@pytest.mark.parametrize("what", ["faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios"])
+@pytest.mark.parametrize(
+    "what", ["faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "claims"]
+)
 def test_list(command: Command, what: str) -> None:
     code, out, _ = command("list", what, "--json")
     rows = json.loads(out)[what]
@@ -281,24 +312,44 @@ def test_list(command: Command, what: str) -> None:
     assert rows[0]["name"] in command("list", what)[1]
 
 
+def test_behaviours_are_listed_with_what_they_break_and_where(command: Command) -> None:
+    (lazy,) = (b for b in json.loads(command("list", "behaviours", "--json")[1])["behaviours"] if b["name"] == LAZY)
+    assert lazy["attacks"] == ["D2"]
+    assert lazy["breaks_at"] == "f_c+1 in the clan"
+    assert lazy["aims_at"] == "I-DA: availability"
+    assert lazy["scenarios"] == ["d2-lazy-signer-at", "d2-lazy-signer-past"]
+    table = command("list", "behaviours")[1]
+    assert LAZY in table and "breaks at" in table
+    code, _, err = command("list", "faults", "--markdown")
+    assert code == Exit.USAGE and "list behaviours --markdown" in err
+
+
+LAZY = "lazy-signer"
+
+
 def test_the_suite_is_a_table_and_the_worst_code(
     command: Command, judged: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
-    good.write_text(MINIMAL.replace('"500ms"', '"100ms"'))
+    good.write_text(MINIMAL.replace('"500ms"', '"100ms"').replace('["receipts"]', '["fork"]'))
     bad.write_text(BEYOND.replace('"500ms"', '"100ms"').replace("tiny", "broken"))
     monkeypatch.setattr(shipped, "suite", lambda: [good, bad])
     code, out, err = command("lab", "--json")
-    lines = json.loads(out)["lines"]
+    lines, claims = json.loads(out)["lines"], {claim["id"]: claim for claim in json.loads(out)["claims"]}
     assert code == Exit.SURPRISE
+    assert claims["no-fork"]["finding"] == "INCONCLUSIVE" and claims["no-fork"]["n"] == 1
+    assert claims["no-fork"]["runs"] == {"within": 1, "beyond": 1}
+    assert "liveness-after-gst" not in claims, "a claim that no run touched is not listed"
     assert [(line["scenario"], line["as_expected"]) for line in lines] == [("tiny", True), ("broken", False)]
     assert lines[1]["claimed"] == "fork breaks; prefix hold (beyond the bound)"
     assert lines[1]["observed"] == "3 PASS"
     assert "[2/2] broken" in err
     judged["fork"] = "FAIL"
+    good.write_text(MINIMAL.replace('"500ms"', '"100ms"'))
     code, out, _ = command("lab")
     assert code == Exit.AS_EXPECTED
     assert "as expected?" in out and "note: a note" in out
+    assert out.index("as expected?") < out.index("no-fork") < out.index("by these runs alone")
     assert len([line for line in out.splitlines() if line.startswith("report: ") and Path(line[8:]).is_file()]) == 2
 
 
@@ -332,7 +383,7 @@ def test_worst_of_a_suite() -> None:
 @pytest.mark.parametrize("ok", [True, False])
 def test_doctor(command: Command, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
     check = doctor.Check("engine", ok, "what was found", "" if ok else "apt-get install docker.io")
-    monkeypatch.setattr(doctor, "examine", lambda fix, progress: doctor.Report((check,), ok))
+    monkeypatch.setattr(doctor, "examine", lambda fix, progress, browser: doctor.Report((check,), ok))
     monkeypatch.setattr(doctor, "clean", lambda progress: ["removed network x"])
     code, out, _ = command("doctor", "--json")
     assert code == (Exit.AS_EXPECTED if ok else Exit.ENVIRONMENT)

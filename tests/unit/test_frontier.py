@@ -11,6 +11,7 @@ import pytest
 
 from harness import cli, frontier
 from harness.commands import read_scenario
+from harness.executors import InProcess, Pool, make_executor
 from harness.frontier import INTERRUPTED, Point, Sample, Task
 from harness.frontier_attacks import ATTACKS, Attack, find
 from harness.outcome import Exit, UsageError
@@ -18,6 +19,8 @@ from harness.scenario import load
 from harness.trial import Trial
 from nodes.committee import Committee, committee_of
 from results.verdict import Anomaly, Status, Verdict
+
+ONE, TWO = Pool(1, InProcess), Pool(2, lambda: make_executor(2))
 
 SIZES = {"clan-data": 3, "clan-state": 3, "clan-liveness": 3, "family": 2, "tribe-liveness": 4} | dict.fromkeys(
     ("tribe", "amnesia"), 7
@@ -162,7 +165,7 @@ def test_exit_codes() -> None:
 def measured(attack: Attack, n: int, counts: Sequence[int] = (), seeds: int = 1) -> dict[str, Any]:
     wanted, _ = frontier.tasks(attack, [n], counts, range(1, seeds + 1))
     samples: list[Sample] = []
-    assert frontier.measure(wanted, 1, samples.append) == ""
+    assert frontier.measure(wanted, ONE, samples.append) == ""
     return frontier.document(attack, [n], samples)
 
 
@@ -208,7 +211,7 @@ def test_processes_find_what_one_process_finds() -> None:
     wanted, _ = frontier.tasks(ATTACKS["tribe-liveness"], [4], [1, 2], [1])
     alone: list[Sample] = []
     pooled: list[Sample] = []
-    assert frontier.measure(wanted, 1, alone.append) == frontier.measure(wanted, 2, pooled.append) == ""
+    assert frontier.measure(wanted, ONE, alone.append) == frontier.measure(wanted, TWO, pooled.append) == ""
     assert sorted(pooled, key=lambda s: s.b) == alone
     assert [s.result for s in alone] == ["held", "violated"]
 
@@ -221,7 +224,7 @@ def test_ctrl_c_keeps_what_was_measured() -> None:
         samples.append(sample)
         raise KeyboardInterrupt
 
-    assert frontier.measure(wanted, 1, take) == INTERRUPTED
+    assert frontier.measure(wanted, ONE, take) == INTERRUPTED
     found = frontier.document(ATTACKS["tribe"], [4], samples, INTERRUPTED)
     assert [p["b"] for p in found["points"]] == [0]
     assert (found["observed_bound"], found["exit"]) == (0, Exit.INCONCLUSIVE)

@@ -34,3 +34,7 @@ def test_a_behaviour_that_bit_on_one_node_counts_if_the_others_had_occasions() -
     (idle,) = (op for op in story.history if op["process"] == "nemesis" and op["value"].get("node") == "n1")
     idle["value"]["receipt"] = receipt(0, 0)  # a twin that never leads is no attack
     assert "n1 never had an occasion" in receipts(story).reason
+    idle["value"]["receipt"] = receipt(3, 3) | {"error": "mine.py:7: KeyError: 'n9'\nTraceback"}
+    found = receipts(story)  # it did bite, until its own code failed
+    assert found.status is Status.UNKNOWN
+    assert "its own code failed on n1: mine.py:7: KeyError: 'n9'" in found.reason

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
+from checkers.registry import judge
 from results.history import HistoryError, Operation
 from results.report import frames, write_report
 from results.store import Run
 from results.verdict import Anomaly, Status, Verdict
+from tests.golden.make import world
+from tests.golden.plants import PLANTS
 from tests.runs import SECOND, event, small_info, write_run
 
 EVIL = "<script>alert(1)</script>"
@@ -79,7 +84,7 @@ def test_report_escapes_and_is_self_contained(tmp_path: Path) -> None:
         "FAIL",
         "UNKNOWN",
         "no transaction",
-        "Finalised height per node",
+        "Time line: heights and views per node",
     ):
         assert expected in outside_plotly
 
@@ -90,3 +95,18 @@ def test_report_of_a_damaged_run_names_the_file_and_line(tmp_path: Path) -> None
         file.write(b'{"time": 1, "node": "n0"')
     with pytest.raises(HistoryError, match=r"trace\.jsonl:\d+: truncated"):
         write_report(Run(run.directory))
+
+
+def test_report_draws_where_no_order_was_found_and_tells_a_cycle_in_prose(tmp_path: Path) -> None:
+    origin = world()
+    verdicts = []
+    for checker, kind in (("linearizable", "impossible-cas"), ("elle-list-append", "G1c")):
+        story = origin.story()
+        PLANTS[checker][kind](origin, story)
+        verdicts += judge(story.run(), [checker])
+    page = write_report(write_run(tmp_path, small_info(), [], [], verdicts)).read_text(encoding="utf-8")
+    (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)" alt="register operations', page)
+    assert "1→3" in b64decode(picture).decode()
+    (cycle,) = [anomaly for anomaly in verdicts[1].anomalies if anomaly.kind == "G1c"]
+    assert "T1" in cycle.summary and "T2" in cycle.summary and "a cycle (G1c)" in cycle.summary
+    assert str(escape(cycle.summary)) in page

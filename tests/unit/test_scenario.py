@@ -82,6 +82,8 @@ def test_refused_with_file_line_and_cure(old: str, new: str, where: str, says: s
         ('[adversary]\nnodes = ["g0"]\n', "tiny.toml:19", "there is no node 'g0'"),
         ('[[adversary.behaviour]]\nuse = "x"\nopts = 3\n', "tiny.toml:20", "did you mean 'options'"),
         ('[[adversary.behaviour]]\nuse = "x"\nnodes = ["n7"]\n', "tiny.toml:20", "there is no node 'n7'"),
+        ('[[adversary.behaviour]]\nuse = "x"\nviews = [9, 3]\n', "tiny.toml:20", "the first and the last view"),
+        ('[[adversary.behaviour]]\nuse = "x"\nwhen = "enter"\n', "tiny.toml:20", "must name a trace event"),
         ("[cluster.parameters]\ndelta = 5\n", "tiny.toml:19", "did you mean 'delta_ms'"),
         ("[cluster.parameters]\ndelta_ms = -5\n", "tiny.toml:19", "negative"),
         ('[cluster.parameters]\ndelta_ms = "5"\n', "tiny.toml:18", "int"),
@@ -96,6 +98,13 @@ def test_refused_sections(extra: str, where: str, says: str) -> None:
         scenario(extra)
     assert str(error.value).startswith(where), str(error.value)
     assert says in str(error.value)
+
+
+def test_a_behaviour_may_wait_for_views_and_for_an_event() -> None:
+    text = '[[adversary.behaviour]]\nuse = "x"\nviews = [20, 39]\nwhen = { event = "certify", kind = "fallback" }\n'
+    (behaviour,) = scenario(text).adversary.behaviours
+    assert behaviour.views == (20, 39)
+    assert behaviour.event == {"event": "certify", "kind": "fallback"}
 
 
 def test_the_second_of_two_faults_is_found() -> None:

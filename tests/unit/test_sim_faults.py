@@ -26,6 +26,9 @@ EACH: dict[str, list[dict[str, Any]]] = {
     "chaos": [{"most_ms": 400}, {"most_ms": 300, "loss": 0.1}],
     "clock-skew": [{"skew_ms": 300}, {"skew_ms": -300}, {"drift_ppm": 100_000}],
     "crash": [{}],
+    "delay-schedule": [
+        {"delays": [{"views": [1, 999], "kinds": ["VOTE", "CMT"], "links": ["n0>n1", "n2>n1"], "delay_ms": 80}]}
+    ],
     "disk-loss": [{}],
     "duplication": [{}],
     "latency": [{"delay_ms": 100, "jitter_ms": 20}],
@@ -123,6 +126,7 @@ NOTHING = {
     "chaos": _rules_ignored,
     "clock-skew": _off(SimNode, "set_clock", waits=False),
     "crash": _off(SimCluster, "kill"),
+    "delay-schedule": _rules_ignored,
     "disk-loss": _off(Disk, "wipe", waits=False),
     "duplication": _rules_ignored,
     "latency": _off(Links, "reshape", waits=False),
@@ -180,6 +184,7 @@ STAYS = {
     "chaos": _rules_stay,
     "clock-skew": _clocks_stay,
     "crash": _off(SimCluster, "start"),
+    "delay-schedule": _rules_stay,
     "disk-loss": _off(SimCluster, "start"),
     "duplication": _rules_stay,
     "latency": _shapes_stay,

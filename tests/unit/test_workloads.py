@@ -12,10 +12,10 @@ from harness.genesis import Genesis, make_genesis, random_of
 from harness.outcome import UsageError
 from harness.workloads.duplicates import Duplicates
 from harness.workloads.list_append import ListAppend
-from harness.workloads.port import Task, World
+from harness.workloads.port import Task, World, unsigned
 from harness.workloads.transfers import MORE_THAN_ANYBODY_HAS, Transfers
 from nodes.committee import list_shard
-from nodes.messages import Append, Read, Transfer
+from nodes.messages import Append, Read, Transfer, tx_id
 from tests.unit.scenarios import changed
 
 
@@ -56,6 +56,17 @@ def test_transfers_stay_in_the_senders_clan(genesis: Genesis, world: World) -> N
     assert set(amounts) == {1, 2, 3, 4, 5, MORE_THAN_ANYBODY_HAS}
 
 
+def test_ground_transfers_have_the_chosen_primary(genesis: Genesis, world: World) -> None:
+    committee = genesis.committee
+    chosen = {0: committee.clans[0][0], 1: "n7"}
+    workload = plugins.build("workloads", "grinding", {"victims": ["n7"]}, world, random_of(1, "w"))
+    for seq in range(20):
+        for wallet in map(genesis.wallet, range(8)):
+            task = workload.next(wallet, seq)
+            tx = tx_id(unsigned(world.chain, wallet, seq, task.operations))
+            assert committee.family(tx, wallet.clan)[0] == chosen[wallet.clan]
+
+
 def test_list_append_uses_own_lists_and_unique_values(genesis: Genesis, world: World) -> None:
     values: list[int] = []
     for clan, task in tasks(ListAppend(world, random_of(1, "w"), appends_per_key=3), genesis, 400):
@@ -88,6 +99,7 @@ def test_duplicates_go_through_every_gateway(genesis: Genesis, world: World) -> 
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
+        ("grinding", {"victims": ["n99"]}, "there is no node 'n99'"),
         ("transfers", {"max_amount": 0}, "max_amount"),
         ("transfers", {"overdraft": 2}, "overdraft"),
         ("transfers", {"amount": 2}, "unknown parameter amount"),

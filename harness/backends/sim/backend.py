@@ -6,15 +6,23 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 
 from harness.backends.port import ClusterSpec
 from harness.backends.sim.cluster import CAPABILITIES, SimCluster
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.loop import VirtualLoop
-from harness.backends.sim.tape import Tape
 from harness.backends.sim.window import WindowScheduler
 
 WINDOWS_ABOVE = 31  # nodes; measured: below, the arrays cost more than the heap
+
+
+class Listener(Protocol):
+    """What may sit between nodes and links without changing anything: a tape, a meter."""
+
+    def attach(self, cluster: SimCluster) -> None:
+        """Listen to a cluster that has not started yet."""
+        ...
 
 
 class SimBackend:
@@ -27,8 +35,8 @@ class SimBackend:
     capabilities = CAPABILITIES
     scheme = "ideal"
 
-    def __init__(self, scheduler: str = "auto", tape: Tape | None = None) -> None:
-        """`tape` records what travels in the clusters that are brought up."""
+    def __init__(self, scheduler: str = "auto", tape: Listener | None = None) -> None:
+        """`tape` hears what travels in the clusters that are brought up."""
         self._scheduler = scheduler
         self._tape = tape
 

@@ -17,6 +17,11 @@ Call: TypeAlias = Callable[[Any, Any], None]
 Item: TypeAlias = tuple[int, int, int, Call, Any, Any]  # time, tie-break, sequence, call, its two arguments
 
 SLICE = 20_000  # events between two looks at what else the process has to do (signals)
+INSTANT = 3_000_000  # events in one instant of the virtual clock: 300 nodes need a tenth of it, a livelock all of them
+
+
+class LivelockError(RuntimeError):
+    """Events beget events, and time stands still."""
 
 
 class Fan(Protocol):
@@ -106,6 +111,7 @@ class Kernel:
         self.woken = False
         self.events = 0  # made so far
         self.scheduler: Scheduler = HeapScheduler() if scheduler is None else scheduler
+        self._instant = (-1, 0)  # the clock when `advance` was called last, and the events made before that instant
 
     def at(self, time: int, tie: int, call: Call, first: Any = None, second: Any = None) -> None:
         """Have `call(first, second)` made at `time`, or now if that is past."""
@@ -118,7 +124,15 @@ class Kernel:
 
     def advance(self, until: int) -> bool:
         """Make the events up to `until`; True when the clock got there, False when somebody was woken before, or after
-        `SLICE` events."""
+        `SLICE` events. Raises LivelockError after `INSTANT` events in one instant."""
+        if self.now != self._instant[0]:
+            self._instant = (self.now, self.events)
+        elif self.events - self._instant[1] > INSTANT:
+            self._instant = (self.now, self.events)  # whoever is told may still want to clear up
+            raise LivelockError(
+                f"more than {INSTANT} events in one instant, at {self.now} ns: nodes or behaviours answer each other"
+                " without delay, for ever; look at the last messages with a smaller scenario"
+            )
         self.woken = False
         if self.scheduler.drain(self, until, SLICE):
             self.now = max(self.now, until)

@@ -13,10 +13,11 @@ from contextvars import Context
 from math import ceil
 from typing import Any
 
-from harness.backends.sim.kernel import Kernel
+from harness.backends.sim.kernel import Kernel, LivelockError
 
 _LOOK_EVERY = 64  # selects between two looks at real file descriptors (the signal pipe)
 _FOREVER_NS = 10**9 * 3600
+_IDLE_SELECTS = 3_000_000  # of coroutines that only yield to each other, while the clock stands still
 
 
 class DeadlockError(RuntimeError):
@@ -30,10 +31,16 @@ class _VirtualSelector(selectors.DefaultSelector):
         super().__init__()
         self.kernel = kernel
         self._count = 0
+        self._still = (-1, 0)  # the clock, and how many selects there were before it came there
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self._count += 1
         kernel = self.kernel
+        if kernel.now != self._still[0]:
+            self._still = (kernel.now, self._count)
+        elif self._count - self._still[1] > _IDLE_SELECTS:
+            self._still = (kernel.now, self._count)  # whoever is told may still want to clear up
+            raise LivelockError(f"coroutines wake each other at {kernel.now} ns, for ever, and time stands still")
         if timeout is None or timeout > 0:
             if timeout is None and kernel.idle:
                 return self._ready() or self._deadlock()

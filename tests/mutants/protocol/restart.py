@@ -85,7 +85,7 @@ MUTANTS = (
         (Patch(RECOVER, without_lock),), ("locks",), ("stale-timeout", "lock-fell"), "d5",
     ),
     Mutant(
-        "D6", "D", "1.3 DURABLE", "own proposals are forgotten on a restart",
-        (Patch("nodes.moonshot.proposer:Proposer.recover", forgets),), ("votes",), ("honest-accused",), "d6",
+        "D11", "D", "1.3 DURABLE", "own proposals are forgotten on a restart",
+        (Patch("nodes.moonshot.proposer:Proposer.recover", forgets),), ("votes",), ("honest-accused",), "d11",
     ),
 )  # fmt: skip

@@ -1,0 +1,50 @@
+"""Leader whose blocks carry what may not be ordered: an uncertified batch, one twice, or one that was ordered before.
+
+Attack C22 of protocol.md 5.3. Which one changes from view to view, as far as it has certificates to abuse. All are
+refused before anybody votes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from msgspec.structs import replace
+
+from faults.byzantine.port import CorruptedNode
+from faults.byzantine.primitives import sibling, spoiled
+from faults.byzantine.rushing import Rushing
+from faults.byzantine.sealing import own_proposal, reseal
+from nodes.messages import AvailabilityCertificate, Block, Message, NodeId
+
+
+class PayloadForger(Rushing):
+    name: ClassVar[str] = "payload-forger"
+    attacks: ClassVar[tuple[str, ...]] = ("C22",)
+    breaks_at: ClassVar[str] = "never: refused by each replica alone"
+    aims_at: ClassVar[str] = "I-PAY: fork, dedup"
+
+    def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:
+        self.heard.learn(message)
+        proposal = own_proposal(node, message)
+        if proposal is not None:
+            self.receipt.matched += 1
+            payload = self._payload(proposal.block)
+            if payload:
+                self.receipt.changed += 1
+                message = reseal(node, proposal, sibling(proposal.block, 0, payload=payload))
+        yield to, message
+
+    def _payload(self, block: Block) -> tuple[AvailabilityCertificate, ...]:
+        """What is wrong with it depends on the view; empty while there is nothing to abuse."""
+        ordered = [c for b in self.heard.blocks.values() if b.view < block.view for c in b.payload]
+        mine = block.payload[:1] or tuple(ordered[-1:])
+        if not mine:
+            return ()
+        match block.view % 3:
+            case 0:
+                signatures = tuple(map(spoiled, mine[0].signatures))
+                return (replace(mine[0], batch=bytes(32), signatures=signatures),)
+            case 1:
+                return mine * 2
+        return tuple(ordered[-1:])

@@ -1,0 +1,54 @@
+"""`moonquake export`: a run's history in Jepsen's EDN, its tables as CSV or Parquet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from harness.console import JsonOption, document, plain, say
+from harness.outcome import Exit, UsageError
+from harness.provision import clean
+
+
+def export(
+    run_dir: Annotated[Path, typer.Argument(help="a run directory; for --edn also a history.jsonl")],
+    edn: Annotated[bool, typer.Option("--edn", help="the history to standard output, one operation a line")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="history, verdicts, latencies, faults, ... as CSV files")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="the same tables as Parquet files")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="where the tables go (default: RUN_DIR/export)")] = None,
+    json: JsonOption = False,
+) -> int:
+    """Write a run in another format: Jepsen's EDN, or tables for other programs."""
+    if edn + csv + parquet != 1:
+        raise UsageError("export: say which format: moonquake export RUN_DIR --edn, --csv or --parquet")
+    clean.sweep(lambda text: say(f"left over from a killed run: {text}"))
+    return _edn(run_dir, json) if edn else _tables(run_dir, out, "csv" if csv else "parquet", json)
+
+
+def _edn(place: Path, json: bool) -> Exit:
+    from results.export import to_edn
+
+    path = place / "history.jsonl" if place.is_dir() else place
+    if json:
+        document({"edn": list(to_edn(path))})
+        return Exit.AS_EXPECTED
+    for line in to_edn(path):
+        sys.stdout.write(line + "\n")
+    return Exit.AS_EXPECTED
+
+
+def _tables(place: Path, out: Path | None, kind: Literal["csv", "parquet"], json: bool) -> Exit:
+    from results.notebook import load, write_tables
+
+    if not place.is_dir():
+        raise UsageError(f"{place}: is not a run directory; the newest one is runs/latest")
+    written = write_tables(load(place), out or place / "export", kind)
+    if json:
+        document({kind: [str(path) for path in written]})
+    else:
+        for path in written:
+            plain(str(path))
+    return Exit.AS_EXPECTED

@@ -1,0 +1,235 @@
+"""Plausible bugs of the checkers, one changed line each, and the golden runs, good and bad, that find them.
+
+    python -m tests.mutants.checker_mutants [CHECKER ...]
+
+prints which mutants are killed, and by which golden run first; ends with 1 if one survives.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from checkers import (
+    accusations,
+    acknowledged,
+    ancestry,
+    availability,
+    cadence,
+    catch_up,
+    censorship,
+    certificates,
+    certified,
+    commit_bound,
+    commit_rule,
+    conservation,
+    dedup,
+    duties,
+    evidence,
+    fallbacks,
+    finality_bounds,
+    inclusion,
+    leaders,
+    led,
+    ledger,
+    liveness,
+    lives,
+    locks,
+    message_delays,
+    payload,
+    prefix,
+    proposals,
+    receipts,
+    reorg,
+    replay,
+    reverified,
+    signedwords,
+    spans,
+    state_root,
+    timeouts,
+    view_sync,
+    votes,
+)
+from checkers.registry import judge
+from results.verdict import Status
+from tests.golden.make import good, world
+from tests.golden.plants import PLANTS
+from tests.golden.world import World
+from tests.mutants.test_checker_mutants_linear import mutate
+
+Mutant = tuple[str, Any, str, str]  # checker, function, what to change, into what
+# ruff: noqa: E501  (a mutant is a line, and reads best as one)
+NEW: dict[str, Mutant] = {
+    # ------------------------------------------------------------ certificates, and what re-verifies them
+    "a signer may count twice": ("certificates", evidence.Notary.fault, "len(set(signers)) != len(signers)", "False"),
+    "signatures are not looked at": ("certificates", evidence.Notary.fault, "if not self.signed(", "if False and ("),
+    "one vote less will do": ("availability", evidence.Notary.fault, "len(signers) < threshold", "len(signers) < threshold - 1"),
+    "the lock view is not signed": (
+        "certificates", reverified._timeout_fault, 'statement("timeout", view, lock)', 'statement("timeout", view, 1)',
+    ),
+    "the same signatures are the same certificate": (
+        "certificates", reverified._examined, "if k not in _WHO_AND_WHEN)", 'if k in ("signers", "signatures"))',
+    ),
+    "state certificates are believed": ("certificates", certificates.Certificates.judge, '("state", roots.invalid)', '("state", [])'),
+    "block certificates are believed": ("certificates", certificates.Certificates.judge, '("block", blocks.invalid)', '("block", [])'),
+    # ------------------------------------------------------------ commit-rule
+    "a child will do, whenever it came": ("commit-rule", commit_rule._direct, "max(own, child) <= now", "own <= now"),
+    "any certified child will do": ("commit-rule", commit_rule._direct, "children.get((view + 1, block))", "own"),
+    "commit votes need no certificate": ("commit-rule", commit_rule._direct, "now + 1) <= now", "now) <= now"),
+    "block certificates are commit certificates": (
+        "commit-rule", commit_rule._direct, "seen.get((True, view, block)", "seen.get((False, view, block)",
+    ),
+    "ancestors need no descendant": ("commit-rule", commit_rule._judged, 'chain[-1]["block"] != event["parent"]', "False"),
+    "any rule is a rule": ("commit-rule", commit_rule._direct, 'event["rule"] == "commit-votes"', 'event["rule"] != "two-chain"'),
+    # ------------------------------------------------------------ payload
+    "batches may come twice": ("payload", payload._repeated, "if before is not final:", "if before.height == final.height + 1:"),
+    "batches never expire": ("payload", payload._content, '+ ttl_ms < timestamp_ms', '+ ttl_ms < 0'),
+    "every batch has expired": ("payload", payload._content, '+ ttl_ms < timestamp_ms', '- ttl_ms < timestamp_ms'),
+    "blocks have no limit": ("payload", payload._content, "len(held) > MOST_BATCHES", "len(held) > MOST_BATCHES + 1"),
+    "invalid certificates are merely missing": ("payload", payload.Payload.judge, "batch not in valid and batch in invalid", "False"),
+    "sizes are not compared": ("payload", payload._headers, "if wrong:", "if len(wrong) > 1:"),
+    "time may run back": ("payload", payload._clocks, "final.timestamp_ms < parent.timestamp_ms", "final.timestamp_ms < 0"),
+    "time must advance": ("payload", payload._clocks, "final.timestamp_ms < parent.timestamp_ms", "final.timestamp_ms < parent.timestamp_ms + 900"),
+    # ------------------------------------------------------------ proposals
+    "two blocks on one parent are fine": ("proposals", proposals._legal, 'if first["block"] != block:', 'if first["block"] == "":'),
+    "three guesses are fine": ("proposals", proposals._legal, ">= MOST_OPTIMISTIC", "> MOST_OPTIMISTIC"),
+    "normal and fallback are fine": ("proposals", proposals._legal, '(view.main["kind"], view.main["block"]) != (kind, block)', 'view.main["kind"] == kind and view.main["block"] != block'),
+    "anybody leads": ("proposals", proposals.Proposals.judge, 'who != leader(event["view"])', 'who not in index.info.tribe'),
+    "the next one leads": ("proposals", leaders.Schedule.__call__, "view % len", "(view + 1) % len"),
+    # ------------------------------------------------------------ accusations
+    "the accused are guilty": ("accusations", accusations.Accusations.judge, 'event["culprit"] in trusted', 'event["culprit"] not in trusted'),
+    "evidence need not contradict": ("accusations", accusations._fault, "if guilt(words)", "if words"),
+    "nothing is guilt": ("accusations", signedwords.guilt, "return any(contradiction", "return all(contradiction(first, first) and contradiction"),
+    "signatures of the accused are not looked at": ("accusations", signedwords._decoded, '("vote", kind, view, block)', '("vote", kind, view + 1, block)'),
+    # ------------------------------------------------------------ fallbacks
+    "any parent will do": ("fallbacks", fallbacks._unjustified, 'event["parent"] not in due', "False"),
+    "no timeout certificate is needed": ("fallbacks", fallbacks._unjustified, "if not due & had:", "if not due:"),
+    "of the same view": ("fallbacks", fallbacks.Fallbacks.judge, '(event["node"], event["view"] - 1)', '(event["node"], event["view"])'),
+    "a fallback block needs no reason": ("fallbacks", fallbacks.Fallbacks.judge, "parent is not None and", "parent is None and"),
+    # ------------------------------------------------------------ view-sync, commit-bound, reorg, catch-up
+    "the last stay does not count": ("view-sync", view_sync._stays, "> start), None]", "> start)]"),
+    "views are never too long": ("view-sync", view_sync._stays, "until - since > bound", "until - since > 2**60"),
+    "every stay is too long": ("view-sync", view_sync._stays, "until - since > bound", "until - since > 0"),
+    "two in one view are all": (
+        "view-sync", view_sync._apart, "together = len(where) == len(entries) and len(crowd) == 1", "together = len(crowd) <= 2",
+    ),
+    "the end of loneliness is its end": ("view-sync", view_sync._apart, "end - since > longest", "end < since"),
+    "any commit is in time": ("commit-bound", commit_bound.CommitBound.judge, "time > led.last + bound or", "False and"),
+    "no commit is in time": ("commit-bound", commit_bound.CommitBound.judge, "time > led.last + bound or", "time > led.last or"),
+    "older blocks count": ("commit-bound", commit_bound.CommitBound.judge, "bisect_left(numbers_, led.view)", "bisect_left(numbers_, led.view - 1)"),
+    "views from the heal on": ("reorg", led._led_views, "min(times.values()) >= since", "min(times.values()) >= 10**15"),
+    "an empty view is fine": ("reorg", reorg.Reorg.judge, "if not own:", "if own is None:"),
+    "later blocks need not descend": ("reorg", reorg.Reorg.judge, "elif below not in own:", "elif below is own:"),
+    "all later blocks are one": ("reorg", reorg._down_to, "views.get(at, 0) > view", "views.get(at, 0) > view + 1"),
+    "late is never": ("catch-up", catch_up.CatchUp.judge, "if waited > bound:", "if done is None:"),
+    "never is late": ("catch-up", catch_up.CatchUp.judge, "done is None and waited <= bound", "done is None"),
+    "nobody is behind": ("catch-up", catch_up.CatchUp.judge, "if lag <= BEHIND:", "if lag <= 10 * BEHIND:"),
+    "any block is the tip": ("catch-up", catch_up._caught_up, "now > start and", ""),
+    # ------------------------------------------------------------ censorship
+    "the time-out is no time": ("censorship", censorship.Censorship.judge, "chances < FEWEST_OPPORTUNITIES", "chances >= FEWEST_OPPORTUNITIES"),
+    "who is honest is guilty": ("censorship", duties.culprits, "node in corrupted and node not in made", "node not in made"),
+    "nobody is guilty": ("censorship", duties.culprits, "node in corrupted and node not in made", "node in made"),
+    "late is congestion": ("censorship", censorship.Censorship.judge, "not guilty and way.sender not in victims and", "not guilty or"),
+    "what is never final is pending": ("censorship", censorship.Censorship.judge, "way.start + bound > index.end", "way.start + bound > 0"),
+    "lost is delayed": ("censorship", censorship._violation, '"delayed" if way.final is not None', '"delayed" if not guilty'),
+    "opportunities are everybody's": ("censorship", inclusion.Timeline.__init__, "(leader in steady)", "(leader not in steady)"),
+    # ------------------------------------------------------------ availability, state-root, acknowledged, conservation
+    "who votes need not hold": ("availability", availability._voted_blindly, 'event["node"] in steady', "False"),
+    "one holder at the gateway will do": ("availability", availability._held_by_nobody, "not members & held", "not set(index.info.tribe) - held"),
+    "the last seconds are always grace": ("availability", availability.Availability.judge, "+ grace > index.end", "+ grace > 0"),
+    "no grace": ("availability", availability.Availability.judge, "if missing:", "if not missing:"),
+    "bodies prove nothing": ("availability", availability.Availability.judge, "for event in index.bodies[1]:", "for event in index.bodies[1][:0]:"),
+    "blocks may hold anything": ("availability", availability._uncertified, "if certified and batch not in certified:", "if not certified:"),
+    "two roots are one": ("state-root", state_root._two_roots, "!= [event[name] for name in ROOTS] and", "== [] and"),
+    "the block alone is compared": ("state-root", state_root._differs, "event[name] != own[name]", 'name == "block" and event[name] != own[name]'),
+    "roots are not chained": ("state-root", replay.Replay._run, "previous = root", "previous = ledger.genesis_root"),
+    "clans are taken for each other": ("state-root", replay.Replay._transactions, "if key.clan == clan:", "if key.clan != clan:"),
+    "senders need no order": ("state-root", ledger.clan_of, "% clans", "% (clans + 1)"),
+    "a matching root is not asked for": ("acknowledged", acknowledged._gateway, 'event.get("root_ok") is not True', "False"),
+    "an abort is always true": ("acknowledged", acknowledged._gateway, "        if places:\n            clan, height", "        if False:\n            clan, height"),
+    "nothing is lost": ("acknowledged", acknowledged._client, "if not replay.complete:", "if True:"),
+    "reads are not compared": ("acknowledged", acknowledged._client, "if seen != true:", "if len(seen) != len(true):"),
+    "ok is not asked after": ("conservation", conservation._operations, 'operation.type == "ok" and not applied', "False"),
+    "fail may have happened": ("conservation", conservation._operations, 'operation.type == "fail" and applied', "False"),
+    # ------------------------------------------------------------ finality-bounds, liveness, receipts, cadence
+    "unfinished is pending": ("finality-bounds", finality_bounds.FinalityBounds.judge, "start + bound > index.end", "start + bound > 0"),
+    "slow is fine": ("finality-bounds", finality_bounds.FinalityBounds.judge, '> start + bound:', '> start + 10 * bound:'),
+    "phases come in any order": ("finality-bounds", finality_bounds._misordered, 'int(earlier["time"]) > int(later["time"])', "False"),
+    "the last gap does not count": ("liveness", liveness._largest_gap, "for event in later] + [end]", "for event in later] + [int(later[-1]['time'])]"),
+    "any recovery is in time": ("liveness", liveness.Liveness.judge, 'if int(first["time"]) > start + bound:', "if False:"),
+    "halting is fine": ("liveness", liveness._halts, 'index.info.regime == "beyond"', "True"),
+    "clans may fall silent": ("liveness", liveness._uncertified, "+ bound > index.end", "+ bound > 0"),
+    "crash loops are restarts": ("liveness", liveness._crash_loops, "len(seen) > scheduled", "len(seen) > scheduled + 9"),
+    "far behind is near": ("liveness", liveness._left_behind, "blocks > index.bounds.catch_up_blocks", "blocks > 9 * index.bounds.catch_up_blocks"),
+    "boasting is biting": ("receipts", receipts._reasons, 'receipt.get("bit") is True', 'receipt.get("bit") is not None'),
+    "heals need no proof": ("receipts", receipts._reasons, 'receipt.get("heal_verified") is True', '"heal_verified" in receipt'),
+    "undeclared is fine": ("receipts", receipts.Receipts.judge, "for number in sorted(starts)]", "for number in sorted(starts)[:0]]"),
+    "a moment is a window": ("receipts", receipts._window, "< declared / 2", "< declared / 200"),
+    "counting nothing is fine": ("receipts", receipts._window, "if not any(int(receipt", "if False and any(int(receipt"),
+    "faults may come too late": ("receipts", receipts._reasons, "begin >= last", "begin >= 2**62"),
+    "periods are never wrong": ("cadence", cadence.Cadence.judge, "<= figures[", "<= 9 * figures["),
+    "every second period counts": ("cadence", spans.periods, "b.view == a.view + 1", "b.view == a.view + 2"),
+    "commits start at the vote": ("message-delays", spans.commits, "proposed[event[\"block\"]], event", "event, event"),
+    "queues end at the commit": ("message-delays", spans.queues, "_between(index, known, proposal)", "_between(index, made[batch], proposal)"),
+    "any figure is promised": ("message-delays", message_delays.MessageDelays.judge, "<= promise.high", "<= 99"),
+}  # fmt: skip
+INVARIANTS: dict[str, Mutant] = {
+    "votes of all kinds are tallied together": ("fork", certified._statement, '"vote", event["kind"], view, block', '"vote", "normal", view, block'),
+    "only commit certificates count": ("fork", certified.Certified.by_view, "for event in self.valid:", "for event in self.valid[:0]:"),
+    "a log may be rewritten": ("prefix", prefix._judge_record, 'before["block"] != event["block"]', "False"),
+    "a height may come again": ("prefix", prefix._judge_record, "elif log.tip and height <= log.tip:", "elif False:"),
+    "a height may be skipped": ("prefix", prefix._judge_record, "elif height > due:", "elif height > due + 1:"),
+    "links are not followed": ("prefix", prefix._judge_record, 'below["block"] != event["parent"]', "False"),
+    "commits need not be extended": ("ancestry", ancestry.Ancestry.judge, 'event.get("rule") in DIRECT', 'event.get("rule") == "ancestor"'),
+    "parents are children": ("ancestry", ancestry._parents, 'setdefault(event["block"], parent)', 'setdefault(parent, event["block"])'),
+    "commit votes need no certificate to vote for": ("votes", votes.Votes.judge, 'event["kind"] == COMMIT and', "False and"),
+    "time-outs are forgotten": ("votes", votes.Votes.judge, "book.timeout is None or", "book.timeout is not None and"),
+    "honest lives end with a time-out": ("votes", lives.lives, 'event["event"] in wanted', 'event["event"] in wanted and event["event"] != "timeout"'),
+    "the first transaction may come again": ("dedup", dedup.Dedup.judge, 'for tx in event["applied"]:', 'for tx in event["applied"][1:]:'),
+    "copies are not told": ("dedup", dedup._duplicates, "in duplicated.items():", "in ():"),
+    "parents have no view": ("locks", locks.Locks.judge, '"vote", "propose", "certify")', '"timeout")'),
+    "any lock is certified": ("locks", locks.Locks.judge, 'if event["event"] != "lock":', 'if event["event"] != "lock" or event["view"] > 2:'),
+    "time-outs are not verified": ("timeouts", timeouts._fault, 'if "signatures" not in event:', 'if "signatures" in event:'),
+}  # fmt: skip
+MUTANTS = NEW | INVARIANTS
+
+
+def mistakes(origin: World, checker: str) -> Iterator[str]:
+    """What the checker gets wrong about its golden runs: good ones first, then each planted anomaly."""
+    base = origin.story()
+    (verdict,) = judge(good(checker, base).run(), [checker])
+    if verdict.status is not Status.PASS:
+        yield f"a good run is {verdict.status.value}"
+    for kind, plant in PLANTS[checker].items():
+        story = base.copy()
+        plant(origin, story)
+        (verdict,) = judge(story.run(), [checker])
+        found = kind in verdict.reason if checker == "receipts" else kind in {a.kind for a in verdict.anomalies}
+        if not found:
+            yield f"{kind} is not found"
+
+
+def killer(name: str, origin: World) -> str | None:
+    """What finds this mutant first, or None."""
+    checker, function, old, new = MUTANTS[name]
+    with pytest.MonkeyPatch.context() as patch:
+        mutate(patch, function, old, new)
+        return next(mistakes(origin, checker), None)
+
+
+def main(chosen: list[str]) -> int:
+    """Print the table; 1 if a mutant survives."""
+    origin, survivors = world(), 0
+    for name, (checker, *_) in sorted(MUTANTS.items(), key=lambda item: (item[1][0], item[0])):
+        if not chosen or checker in chosen:
+            found = killer(name, origin)
+            survivors += found is None
+            sys.stdout.write(f"{checker:18} {name:44} {'SURVIVES' if found is None else found}\n")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
