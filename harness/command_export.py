@@ -19,7 +19,7 @@ def export(
     csv: Annotated[bool, typer.Option("--csv", help="history, verdicts, latencies, faults, ... as CSV files")] = False,
     parquet: Annotated[
         bool,
-        typer.Option("--parquet", help="the same tables as Parquet files, and the trace as columns beside trace.jsonl"),
+        typer.Option("--parquet", help="the same tables as Parquet files, and trace.parquet for judging"),
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", help="where the tables go (default: RUN_DIR/export)")] = None,
     json: JsonOption = False,
