@@ -85,7 +85,8 @@ def test_export_writes_it_and_check_judges_it(
     with pytest.raises(SystemExit) as ended:
         cli.main(["export", str(directory), "--parquet", "--json"])
     said = json.loads(capsys.readouterr().out)
-    assert ended.value.code == 0 and said["records"] == len(story.trace)
+    assert ended.value.code == 0, said
+    assert said["records"] == len(story.trace)
     (directory / "trace.jsonl").unlink()
     with pytest.raises(SystemExit):
         cli.main(["check", str(directory), "--signatures", "all", "--json", *_chosen()])
