@@ -35,7 +35,8 @@ def bench(
     rows = []
     for row in _rows(parts or list(PARTS)):
         rows.append(row)
-        say(f"{row['name']}: {row['value']} {row['unit']}" + (f" ({row['ratio']} x peer)" if row["ratio"] else ""))
+        beside = f" ({row['ratio']} x peer)" if row["ratio"] else f"; {row['note']}" if row.get("note") else ""
+        say(f"{row['name']}: {row['value']} {row['unit']}{beside}")
     if json:
         document({"figures": rows, "load_average": load, "cores": os.cpu_count()})
     else:

@@ -1,8 +1,8 @@
-"""What the simulator costs: workload A of vote rounds against SimPy in the same run, whole clusters, and judged trials.
+"""What the simulator costs: workload A of vote rounds against its peers in the same run, whole clusters, judged trials.
 
 Workload A: every node multicasts its vote for a round; who has 2f+1 of them votes for the next. Link delays are random
-and constant. The peer runs the same workload with SimPy in its callback style (its documented process style is several
-times slower). Cost is CPU time of this process, cyclic garbage collection off.
+and constant. The peers run the same workload: SimPy in its callback style (its documented process style is several
+times slower), and madsim (madsim_peer.py). Cost is CPU time, of this process with cyclic garbage collection off.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from harness.backends.sim.kernel import HeapScheduler, Kernel, Scheduler
 from harness.backends.sim.links import Links
 from harness.backends.sim.window import WindowScheduler
 from harness.backends.sim.wire import Suspects
+from harness.bench import madsim_peer
 from harness.plan import cluster_spec, resolve
 from harness.scenario import Scenario, parse
 from harness.toml import Source
@@ -35,13 +36,9 @@ FOREVER_NS = 10**15
 
 
 def figures(sizes: dict[int, int] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows {"name", "value", "unit", "peer", "ratio", "note"}; peer None where SimPy is not installed."""
+    """Rows {"name", "value", "unit", "peer", "ratio", "note"}; peer None where it is not installed, and why."""
     for n, messages in (sizes or SIZES).items():
-        ours = _measured(partial(vote_rounds, n, messages))
-        peer = None
-        if importlib.util.find_spec("simpy") is not None:
-            peer = _measured(partial(simpy_vote_rounds, n, messages // 4))
-        yield _row(f"sim: workload A, n={n}", ours, "messages/CPU s", peer, "peer: SimPy, callback style")
+        yield from _workload_a(n, messages)
     for n in sizes or SIZES:
         yield _row(f"sim: whole cluster, n={n}", _measured(partial(cluster, n, "each")), "messages/CPU s")
     if sizes is None:
@@ -53,6 +50,20 @@ def figures(sizes: dict[int, int] | None = None) -> Iterator[dict[str, Any]]:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         yield _row("sim: peak memory of this process", peak, "MB")
     yield _row("sim: judged short runs, n=7, about 20 views", _measured(short_runs), "runs/CPU s")
+
+
+def _workload_a(n: int, messages: int) -> Iterator[dict[str, Any]]:
+    """Ours against each peer, in one run."""
+    ours = _measured(partial(vote_rounds, n, messages))
+    peer, note = None, "SimPy: not installed; install it with `pip install simpy`"
+    if importlib.util.find_spec("simpy") is not None:
+        peer, note = _measured(partial(simpy_vote_rounds, n, messages // 4)), "peer: SimPy, callback style"
+    yield _row(f"sim: workload A, n={n}, SimPy", ours, "messages/CPU s", peer, note)
+    try:
+        peer, note = madsim_peer.rate(madsim_peer.program(), n, messages // 4), "peer: madsim, delays drawn per message"
+    except madsim_peer.NoPeerError as error:
+        peer, note = None, str(error)
+    yield _row(f"sim: workload A, n={n}, madsim", ours, "messages/CPU s", peer, note)
 
 
 def _row(name: str, value: float, unit: str, peer: float | None = None, note: str = "") -> dict[str, Any]:
