@@ -5,8 +5,10 @@ A target takes bytes and raises nothing but AssertionError (or what should not h
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -53,8 +55,10 @@ def target(name: str) -> Callable[[Target], Target]:
 @cache
 def _directory() -> Path:
     """One directory for all inputs of this process, in memory where there is such a place."""
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="moonquake-fuzz-", dir=where))
+    where = "/dev/shm" if "TMPDIR" not in os.environ and os.access("/dev/shm", os.W_OK) else None
+    made = tempfile.mkdtemp(prefix="moonquake-fuzz-", dir=where)
+    atexit.register(shutil.rmtree, made, True)
+    return Path(made)
 
 
 def _file(name: str, data: bytes) -> Path:
