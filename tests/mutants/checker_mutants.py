@@ -177,7 +177,7 @@ NEW: dict[str, Mutant] = {
     "any figure is promised": ("message-delays", message_delays.MessageDelays.judge, "<= promise.high", "<= 99"),
 }  # fmt: skip
 INVARIANTS: dict[str, Mutant] = {
-    "votes of all kinds are tallied together": ("fork", certified._statement, '"vote", event["kind"], view, block', '"vote", "normal", view, block'),
+    "votes of all kinds are tallied together": ("fork", certified.statement, '"vote", kind, view, raw', '"vote", "normal", view, raw'),
     "only commit certificates count": ("fork", certified.Certified.by_view, "for event in self.valid:", "for event in self.valid[:0]:"),
     "a log may be rewritten": ("prefix", prefix._judge_record, 'before["block"] != event["block"]', "False"),
     "a height may come again": ("prefix", prefix._judge_record, "elif log.tip and height <= log.tip:", "elif False:"),

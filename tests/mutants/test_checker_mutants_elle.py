@@ -101,9 +101,9 @@ REGISTERS = {
 }
 COMMON = {
     "info is fail": (transactions._Loader._end, "rank = NEVER", "status, rank = FAIL, NEVER"),
-    "info ends at its record": (transactions._Loader._end, "rank = NEVER", "pass"),
+    "info ends at its record": (transactions._Loader._pair, "== OK, rank[ends], NEVER)", "<= FAIL, rank[ends], NEVER)"),
     "open transactions are forgotten": (transactions._Loader.whole, "in self._open.values():", "in ():"),
-    "fail may have happened": (transactions._Loader._end, "_STATUS[record.type]", "min(_STATUS[record.type], INFO)"),
+    "fail may have happened": (transactions._Loader._pair, "np.array([kind[ends], process", "np.array([np.minimum(kind[ends], INFO), process"),
     "real time is off by one to the strict side": (
         graph.time_chain,
         'history.completed[ended], side="right")',
