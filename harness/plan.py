@@ -140,7 +140,7 @@ def describe(plan: Plan, backend: str, started: str, notes: list[str]) -> RunInf
         parameters=msgspec.to_builtins(config.parameters),
         accounts={account.address: account.balance for account in config.accounts},
         beacon=config.beacon,
-        leaders=msgspec.to_builtins(config.leaders),
+        leaders={**msgspec.structs.asdict(config.leaders), "order": list(config.leaders.order)},
         md_ms=mean_delay_ms(network.latency, roster.nodes),
         checks={"include": list(plan.checkers), "bounds": scenario.bounds},
         started_utc=started,

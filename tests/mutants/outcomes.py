@@ -23,8 +23,8 @@ def a_received_transaction_never_included(story: Story, rng: Random) -> bool:
     return True
 
 
-@plant("censorship")
-def a_transaction_included_much_later(story: Story, rng: Random) -> bool:
+@plant("censorship", kind="doubt")  # nobody had a chance to include it in between: the chain stood still
+def a_block_finalised_much_later(story: Story, rng: Random) -> bool:
     known = {e["tx"] for e in story.events("received") if e["node"] in steady(story)}
     batches = {e["batch"] for e in honest(story, "batch") if set(e["txs"]) & known}
     finals = [e for e in honest(story, "finalise") if set(e["batches"]) & batches]
