@@ -103,7 +103,11 @@ COMMON = {
     "info is fail": (transactions._Loader._end, "rank = NEVER", "status, rank = FAIL, NEVER"),
     "info ends at its record": (transactions._Loader._pair, "== OK, rank[ends], NEVER)", "<= FAIL, rank[ends], NEVER)"),
     "open transactions are forgotten": (transactions._Loader.whole, "in self._open.values():", "in ():"),
-    "fail may have happened": (transactions._Loader._pair, "np.array([kind[ends], process", "np.array([np.minimum(kind[ends], INFO), process"),
+    "fail may have happened": (
+        transactions._Loader._pair,
+        "np.array([kind[ends], process",
+        "np.array([np.minimum(kind[ends], INFO), process",
+    ),
     "real time is off by one to the strict side": (
         graph.time_chain,
         'history.completed[ended], side="right")',
