@@ -52,7 +52,7 @@ def test_one_node_alone_shows_no_common_order(story: Story) -> None:
 
 # ---------------------------------------------------------------- xrbc-agreement
 def _voted_once(story: Story) -> str:
-    """Two certificates for one slot, although no honest trace tells of a vote for the second batch, which is returned."""
+    """Two certificates for one slot, but no honest trace of a vote for the second batch, which is returned."""
     _, second = _slot_twice(story)
     story.drop("availability_vote", batch=second)
     return second
