@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from checkers.arithmetic import clan_majority, tribe_quorum
+from checkers import timeouts as rule
+from checkers.arithmetic import clan_majority
 from checkers.certified import certified
 from checkers.evidence import EvidenceError, unhex
 from checkers.index import Index, once
@@ -139,26 +140,4 @@ def _good(index: Index) -> set[tuple[int, str]]:
 
 
 def _timeout_fault(index: Index, event: TraceEvent) -> str | None:
-    """Records without signatures are judged by their signers alone."""
-    tribe, view, high = index.info.tribe, event["view"], event["high_view"]
-    signers = event["signers"]
-    if len(set(signers)) != len(signers) or set(signers) - set(tribe):
-        return f"signed by {', '.join(signers)}, not so many different nodes of the tribe"
-    if len(signers) < tribe_quorum(len(tribe)):
-        return f"{len(signers)} signers where {tribe_quorum(len(tribe))} are needed"
-    if "signatures" not in event:
-        return None
-    locks, signatures = event["lock_views"], event["signatures"]
-    if len(locks) != len(signers) or len(signatures) != len(signers):
-        raise EvidenceError(f"{len(locks)} lock views and {len(signatures)} signatures for {len(signers)} signers")
-    if max(locks) != high or high >= view:
-        return f"lock views {locks} with a highest certificate of view {high}"
-    if high > 0 and (high, event["high"]) not in once(index, _good):
-        return (
-            f"its highest certificate, for {event['high'][:10]}.. of view {high}, is not one that an honest node holds"
-        )
-    for signer, lock, signature in zip(signers, locks, signatures, strict=True):
-        statement = index.notary.statement("timeout", view, lock)
-        if not index.notary.signed(signer, statement, unhex(signature, 64, f"signature of {signer}")):
-            return f"the signature of {signer} does not cover view {view} and lock view {lock}"
-    return None
+    return rule.fault_of(index.info.tribe, index.notary, event, once(index, _good))

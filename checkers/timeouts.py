@@ -84,7 +84,7 @@ def assessed(
     doubts: list[str] = []
     for event in events:
         try:
-            fault = _fault(tribe, notary, event, good)
+            fault = fault_of(tribe, notary, event, good)
         except EvidenceError as error:
             doubts.append(f"timeout certificate of view {event['view']} at {event['node']}: {error}")
             continue
@@ -94,7 +94,7 @@ def assessed(
     return anomalies, doubts
 
 
-def _fault(tribe: Sequence[str], notary: Notary, event: TraceEvent, good: Container[tuple[int, str]]) -> str | None:
+def fault_of(tribe: Sequence[str], notary: Notary, event: TraceEvent, good: Container[tuple[int, str]]) -> str | None:
     """Why a timeout certificate is invalid, or None. Records without signatures are judged by their signers alone."""
     view, high = event["view"], event["high_view"]
     signers = event["signers"]

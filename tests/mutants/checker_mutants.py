@@ -68,7 +68,7 @@ NEW: dict[str, Mutant] = {
     "signatures are not looked at": ("certificates", evidence.Notary.fault, "if not self.signed(", "if False and ("),
     "one vote less will do": ("availability", evidence.Notary.fault, "len(signers) < threshold", "len(signers) < threshold - 1"),
     "the lock view is not signed": (
-        "certificates", reverified._timeout_fault, 'statement("timeout", view, lock)', 'statement("timeout", view, 1)',
+        "certificates", timeouts.fault_of, 'statement("timeout", view, lock)', 'statement("timeout", view, 1)',
     ),
     "the same signatures are the same certificate": (
         "certificates", reverified._examined, "if k not in _WHO_AND_WHEN)", 'if k in ("signers", "signatures"))',
@@ -192,7 +192,7 @@ INVARIANTS: dict[str, Mutant] = {
     "copies are not told": ("dedup", dedup._duplicates, "in duplicated.items():", "in ():"),
     "parents have no view": ("locks", locks.Locks.judge, '"vote", "propose", "certify")', '"timeout")'),
     "any lock is certified": ("locks", locks.Locks.judge, 'if event["event"] != "lock":', 'if event["event"] != "lock" or event["view"] > 2:'),
-    "time-outs are not verified": ("timeouts", timeouts._fault, 'if "signatures" not in event:', 'if "signatures" in event:'),
+    "time-outs are not verified": ("timeouts", timeouts.fault_of, 'if "signatures" not in event:', 'if "signatures" in event:'),
 }  # fmt: skip
 MUTANTS = NEW | INVARIANTS
 
