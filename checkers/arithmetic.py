@@ -5,8 +5,10 @@ Nothing here is shared with the system under test: an off-by-one there must not 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from checkers.waits import Waits
 from results.store import RunInfo
 
 
@@ -34,9 +36,11 @@ def clan_majority(n: int) -> int:
 class Bounds:
     """Time limits of a run in milliseconds. Each can be set in the scenario under [checks.bounds]; defaults follow.
 
-    liveness_deltas   max(12, 6 + 3f) Delta: f silent leaders in a row cost 3 Delta each (1.11), the rest is for repeats
+    liveness_deltas   max(12, 6 + 3f) Delta: f silent leaders in a row cost 3 Delta each (1.11), the rest is for
+                      repeats; more where the schedule makes the chain wait for longer (`checkers.waits`)
     liveness_ms       liveness_deltas * Delta + 5 md + idle_delay
-    inclusion_ms      inclusion time-out + f view time-outs (3 Delta), three of each, + 20 md + 3000 (2.5, 1.11)
+    inclusion_ms      inclusion time-out + f view time-outs (3 Delta) or that longer wait, three of each, + 20 md + 3000
+                      (2.5, 1.11)
     retrieve_ms       4 batch_retry_ms + 10 md, at least 4000: four attempts may ask signers who do not serve, the next
                       asks the whole clan
     exec_ms           inclusion_ms + retrieve_ms + 20 md
@@ -55,11 +59,19 @@ class Bounds:
         f = tribe_faults(len(info.tribe))
         view_ms = 3 * self.delta_ms
         idle_ms = float(protocol.get("idle_delay_ms", 0))
-        self.liveness_deltas = float(given.get("liveness_deltas", max(12, 6 + 3 * f)))
-        self.liveness_ms = self.liveness_deltas * self.delta_ms + 5 * self.md_ms + idle_ms
+        self.waits = Waits(info)
+        longest = self.waits.longest
+        waiting_ms = 0.0 if longest is None else longest.ms(self.delta_ms, self.md_ms)
+        self._rest_ms = 5 * self.md_ms + idle_ms
+        self._liveness_given = "liveness_deltas" in given
+        waited = 6 + waiting_ms / self.delta_ms if self.delta_ms else 0.0
+        self.liveness_deltas = float(given.get("liveness_deltas", max(12, 6 + 3 * f, waited)))
+        self.liveness_ms = self.liveness_deltas * self.delta_ms + self._rest_ms
         inclusion_ms = float(protocol.get("inclusion_timeout_ms", 2000))
         self.inclusion_ms = float(
-            given.get("inclusion_ms", inclusion_ms + 3 * view_ms * f + 20 * self.md_ms + idle_ms + 3000)
+            given.get(
+                "inclusion_ms", inclusion_ms + 3 * max(view_ms * f, waiting_ms) + 20 * self.md_ms + idle_ms + 3000
+            )
         )
         retry_ms = float(protocol.get("batch_retry_ms", 1000))
         self.retrieve_ms = float(given.get("retrieve_ms", max(4000.0, 4 * retry_ms + 10 * self.md_ms)))
@@ -69,3 +81,11 @@ class Bounds:
         sync_ms = float(protocol.get("sync_retry_ms", 500))
         self.catch_up_ms = float(given.get("catch_up_ms", 2 * sync_ms + 6 * self.md_ms))
         self.catch_up_blocks = int(given.get("catch_up_blocks", 10))
+
+    def recovery_ms(self, view: int, late: Collection[str]) -> float:
+        """liveness_ms, or more where, from the view after `view` on, the first turns of leaders that are `late` lie
+        among those of silent ones: an honest leader that is behind when it should propose loses that turn."""
+        wait = self.waits.after(view, late)
+        if wait is None or self._liveness_given:
+            return self.liveness_ms
+        return max(self.liveness_ms, 6 * self.delta_ms + wait.ms(self.delta_ms, self.md_ms) + self._rest_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -79,13 +80,14 @@ def _operations(index: Index, places: dict[str, list[TraceEvent]]) -> tuple[list
     """Finished client operations against what was applied."""
     anomalies = []
     count = 0
+    others = _not_refused(index.history)
     for operation in finished(index.history):
         applied = places.get(operation.tx, [])
         told = f"process {operation.process} was told {operation.type!r} for transaction {short(operation.tx)}"
         count += 1
         if operation.type == "ok" and not applied:
             anomalies.append(Anomaly("lost-ack", f"{told}, which no honest node applied", [witness(operation)]))
-        elif operation.type == "fail" and applied:
+        elif operation.type == "fail" and applied and operation.tx not in others:
             where = f"clan {applied[0]['clan']} height {applied[0]['height']}"
             summary = f"{told}, but it was applied in {where}"
             anomalies.append(Anomaly("failed-but-applied", summary, [witness(operation), record(applied[0])]))
@@ -97,6 +99,16 @@ def _operations(index: Index, places: dict[str, list[TraceEvent]]) -> tuple[list
                 )
             )
     return anomalies, count
+
+
+def _not_refused(history: Iterable[Operation]) -> set[str]:
+    """Transactions that some operation submitted without being told that it failed: the same bytes may be submitted
+    again, by a process whose first try never left it, and then they may well be applied."""
+    pending: Counter[str] = Counter()
+    for operation in history:
+        if operation.process != "nemesis" and operation.tx:
+            pending[operation.tx] += (operation.type == "invoke") - (operation.type == "fail")
+    return {tx for tx, count in pending.items() if count > 0}
 
 
 def finished(history: Iterable[Operation]) -> list[Operation]:

@@ -18,7 +18,7 @@ LEADER_STOPPERS = ("crash", "disk-loss", "pause", "silent-leader")
 
 
 class Liveness(Judge):
-    """Every never-faulty honest node finalises a block proposed after the heal within liveness_ms, and goes on so.
+    """Every never-faulty honest node finalises a block proposed after the heal within recovery_ms, then in liveness_ms.
 
     Measured from the heal (the load start in runs without faults). A block counts as new if its honest proposer
     recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
@@ -37,7 +37,7 @@ class Liveness(Judge):
         halts, halted = _halts(index)
         judged = [node for node in index.steady if node not in halted]
         new = _new_blocks(index, start)
-        bound = int(index.bounds.liveness_ms * MS)
+        bound, recovery = int(index.bounds.liveness_ms * MS), int(_recovery_ms(index, start) * MS)
         by_node: dict[str, list[TraceEvent]] = {node: [] for node in index.honest}
         for event in finals:
             if int(event["time"]) <= index.end:
@@ -48,25 +48,26 @@ class Liveness(Judge):
         for node in judged:
             first = next((e for e in by_node[node] if e["block"] in new and int(e["time"]) >= start), None)
             if first is None:
-                if start + bound > index.end:
+                if start + recovery > index.end:
                     doubts.append(f"{node} finalised nothing new, but the run ended within the bound")
                 else:
-                    anomalies.append(_stalled(node, by_node[node][-1:], start, index.end, bound))
+                    anomalies.append(_stalled(node, by_node[node][-1:], start, index.end, recovery))
                 continue
             recoveries.append((int(first["time"]) - start) / MS)
-            if int(first["time"]) > start + bound:
-                anomalies.append(_slow(node, first, start, bound))
+            if int(first["time"]) > start + recovery:
+                anomalies.append(_slow(node, first, start, recovery))
             gap, before = _largest_gap(by_node[node], int(first["time"]), index.end)
             gaps.append(gap / MS)
             if gap > bound:
                 anomalies.append(_stalled(node, before, int(before[0]["time"]), int(before[0]["time"]) + gap, bound))
         anomalies += _crash_loops(index) + _uncertified(index, start)
-        behind, trailing = _left_behind(index, by_node, judged, halted, start + bound <= index.end)
+        behind, trailing = _left_behind(index, by_node, judged, halted, start + recovery <= index.end)
         measures: dict[str, Any] = {
             "recovery_ms": figures(recoveries),
             "largest_gap_ms": figures(gaps),
             "bound_ms": index.bounds.liveness_ms,
-            "bound_deltas": index.bounds.liveness_deltas,
+            "bound_deltas": round(index.bounds.liveness_deltas, 3),
+            "recovery_bound_ms": recovery / MS,
             "blocks_behind_at_end": trailing,
             "halted": sorted(halted),
         }
@@ -77,7 +78,7 @@ class Liveness(Judge):
         """No finalisation at all: a stall if honest nodes ran for longer than the bound, else nothing to examine."""
         starts = [event for event in index.events("start", "restart") if event["node"] in index.steady]
         begin = max(index.info.heal, index.info.load_start)
-        bound = int(index.bounds.liveness_ms * MS)
+        bound = int(_recovery_ms(index, begin) * MS)
         anomalies = []
         if starts and begin + bound <= index.end and not _doubts(index):
             summary = f"no honest node finalised any block in {(index.end - begin) / MS:.0f} ms"
@@ -92,6 +93,18 @@ def _doubts(index: Index) -> list[str]:
     if index.info.heal == 0 and any(fault.kind == "fault" for fault in index.info.faults):
         doubts.append("faults were declared but the run records no heal: there is no time to measure from")
     return doubts
+
+
+def _recovery_ms(index: Index, start: int) -> float:
+    """How long the first new block may take. Late is who, at the heal, was in a view below the newest of all."""
+    newest: dict[str, int] = dict.fromkeys((n for n in index.honest if n in index.info.tribe), 0)
+    for event in index.events("enter"):  # by time
+        if int(event["time"]) > start:
+            break
+        if event["node"] in newest:
+            newest[event["node"]] = max(event["view"], newest[event["node"]])
+    top = max(newest.values(), default=0)
+    return index.bounds.recovery_ms(top, [node for node, view in newest.items() if view < top])
 
 
 def _pacemaker(index: Index) -> list[str]:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from checkers.index import Index
+from results.store import RunInfo
 from results.trace import TraceEvent
+
+DISK_LOSERS = ("disk-loss",)
+
+
+def forgetful(info: RunInfo) -> set[str]:
+    """Nodes that lost their disk in this run. run.json lists those of the tribe, for they count against its bound; a
+    gateway that lost its own holds nothing that binds it either."""
+    lost = {node for fault in info.faults if fault.use in DISK_LOSERS for node in fault.targets}
+    return {*info.amnesiac, *lost.intersection(info.gateways)}
 
 
 def lives(index: Index, *names: str) -> dict[str, list[TraceEvent]]:
@@ -12,7 +22,7 @@ def lives(index: Index, *names: str) -> dict[str, list[TraceEvent]]:
     A record is in the trace only once what it tells of is durable, so a crash or a loss of power excuses nothing.
     """
     found: dict[str, list[TraceEvent]] = {}
-    wanted, amnesiac = set(names), set(index.info.amnesiac)
+    wanted, amnesiac = set(names), forgetful(index.info)
     for event in index.all_events:  # by time, a node's own order kept
         if event["event"] in wanted and event["node"] not in amnesiac:
             found.setdefault(event["node"], []).append(event)

@@ -9,6 +9,7 @@ from checkers.columnar.certificates import certificates
 from checkers.columnar.groups import Flags, Ints, found, previous
 from checkers.columnar.wide import EXPLAINED_MOST, Rows, Wide
 from checkers.judge import conclude
+from checkers.lives import forgetful
 from results.trace import TraceEvent
 from results.trace_columns import ABSENT
 from results.verdict import Anomaly, Verdict
@@ -19,7 +20,7 @@ Told = list[tuple[int, int, list[Anomaly]]]  # node, rank, anomalies
 def judge(wide: Wide) -> Verdict:
     """The verdict of `checkers.locks`."""
     locks, held = wide.rows("lock"), certificates(wide)
-    kept = ~wide.codes_of(wide.info.amnesiac)
+    kept = ~wide.codes_of(forgetful(wide.info))
     told = _raised(wide, locks, kept) + _votes(wide, locks, kept) + _timeouts(wide, locks, kept)
     anomalies = [anomaly for _, _, found in sorted(told, key=lambda t: t[:2]) for anomaly in found]
     examined = int(kept[locks.node].sum())

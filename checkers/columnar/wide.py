@@ -6,7 +6,7 @@ Rows are in the order of `Index.all_events`: by time, then by the name of the no
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -138,7 +138,7 @@ class Wide:
         """The workload's kind, "" if the scenario has none."""
         return workload(self.info)
 
-    def codes_of(self, names: Sequence[str]) -> Flags:
+    def codes_of(self, names: Collection[str]) -> Flags:
         """By code: is the node one of these?"""
         return np.array([name in set(names) for name in self.names], np.bool_)
 
