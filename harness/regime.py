@@ -125,7 +125,8 @@ def _check_budget(scenario: Scenario, byzantine: Sequence[str]) -> None:
     crashing = [f for f in scenario.faults if _needs(f, Capability.KILL) and not _needs(f, Capability.WIPE)]
     wiping = [f for f in scenario.faults if _needs(f, Capability.WIPE)]
     hit = {f.path: len(victims(f, scenario, byzantine)) for f in (*crashing, *wiping)}
-    crashes = max((sum(hit[f.path] for f in crashing if _overlap(f, g)) for g in crashing), default=0)
+    down = (sum(hit[f.path] for f in crashing if _overlap(f, g)) for g in crashing)
+    crashes = min(max(down, default=0), len(scenario.cluster.tribe))  # one node may be a victim of two at one time
     _within_budget(scenario, "crashes", "nodes are down at one time", crashes, adversary.crashes)
     lost = sum(hit[f.path] for f in wiping)
     _within_budget(scenario, "amnesiacs", "nodes lose their disk", lost, adversary.amnesiacs)

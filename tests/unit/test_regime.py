@@ -114,6 +114,15 @@ def test_crashes_one_after_another_need_no_larger_budget() -> None:
         check(made(7, "crashes = 1", extra=extra), [])
 
 
+def test_no_more_nodes_are_down_than_there_are() -> None:
+    """Found by the swarm: five outages at one time of a tribe of four asked for a budget of five."""
+    fault = '[[fault]]\nuse = "{}:FakeCrash"\nvictims = ["n1", "n2"]\nfrom = "{}ms"\nuntil = "{}ms"\n'
+    extra = "".join(fault.format(FAKES, start, 400) for start in (0, 100, 200))
+    assert check(made(4, "crashes = 4", extra=extra), []).name == "within"
+    with pytest.raises(ScenarioError, match="write crashes = 4"):
+        check(made(4, "crashes = 3", extra=extra), [])
+
+
 def test_gateways_are_nobodys_replica() -> None:
     extra = f'[[fault]]\nuse = "{FAKES}:FakeCrash"\nvictims = ["g1"]\n'
     assert check(made(7, "crashes = 0", extra=extra), []).name == "within"
