@@ -29,7 +29,8 @@ FILE = "samples.jsonl"
 APART = (
     "results/report/", "results/claim.py", "results/deciding.py", "results/figures.py", "results/wording.py",
     "results/sampling.py", "results/export.py", "results/edn.py", "harness/command_", "harness/cli.py",
-    "harness/screen.py", "harness/console.py", "harness/bench/", "harness/shrinking/", "harness/provision/",
+    "harness/screen.py", "harness/console.py", "harness/run_metrics.py", "harness/bench/",
+    "harness/shrinking/", "harness/provision/",
     "harness/claims/store.py", "harness/claims/work.py", "harness/claims/gather.py", "harness/claims/documents.py",
 )  # fmt: skip
 

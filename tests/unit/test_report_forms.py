@@ -157,7 +157,7 @@ def test_export_of_tables(command: Any, evil: Run, tmp_path: Path, kind: str, re
 
 
 def test_report_formats(command: Any, run: Run) -> None:
-    assert command("report", str(run.directory), "--format", "md")[1] == render_markdown(run)
+    assert command("report", str(run.directory), "--format", "md")[1] == render_markdown(Run(run.directory))
     code, out, _ = command("report", str(run.directory), "--format", "junit", "--json")
     assert code == 0 and ElementTree.fromstring(json.loads(out)["junit"]).get("tests") == "4"
     code, _, err = command("report", str(run.directory), "--format", "pdf")
