@@ -43,7 +43,8 @@ def newest(store: Path | None) -> Beside:
     for found in _read(store, f"frontier/*/*/{FRONTIER}", left_out):
         frontiers[str(found["attack"])] = found
     sittings = sorted(_read(store, f"teeth/*/{TEETH}", left_out), key=lambda found: found.get("whole") is True)
-    return Beside(tuple(frontiers[name] for name in sorted(frontiers)), (sittings or [None])[-1], tuple(left_out))
+    teeth = sittings[-1] if sittings else None
+    return Beside(tuple(frontiers[name] for name in sorted(frontiers)), teeth, tuple(left_out))
 
 
 def made(found: Found, build: str = "") -> str:
