@@ -12,14 +12,10 @@ from types import TracebackType
 
 import msgspec
 
-import checkers
-import faults
-import harness
-import nodes
-import results
 from harness.chunk import Job, Outcome
 from harness.journal import Journal, create, reopen
 from harness.outcome import UsageError
+from harness.sources import code_digest
 
 FILE = "state.jsonl"
 
@@ -128,16 +124,6 @@ def _reopen(directory: Path, header: Header) -> State:
     if first.code != header.code:
         raise UsageError(f"{path}: was made by other code than this; its results would not be this code's. Start anew")
     return State(journal)
-
-
-def code_digest() -> str:
-    """SHA-256 over the sources of the five rooms."""
-    digest = hashlib.sha256()
-    for room in (nodes, results, faults, checkers, harness):
-        root = Path(str(room.__file__)).parent
-        for path in sorted(root.rglob("*.py")):
-            digest.update(str(path.relative_to(root.parent)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
 
 
 def header_of(job: Job, seed: int) -> Header:

@@ -22,10 +22,10 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from harness.backends.port import MachineError
-from harness.campaign_state import code_digest
 from harness.chunk import collect_seldom
 from harness.executors import CLUSTER, LostError, Pool
 from harness.outcome import UsageError
+from harness.sources import code_digest
 
 ANSWER_S = 20.0
 

@@ -26,6 +26,7 @@ from harness.frontier import Sample
 from harness.frontier_attacks import Values, find
 from harness.outcome import UsageError
 from harness.screen import ANSWERS
+from harness.sources import code_digest
 from results.report import write_frontier
 
 DEFAULT_SEEDS = 5
@@ -47,7 +48,8 @@ def frontier(
     sizes = _numbers("--n", n) or list(chosen.sizes)
     first = DEFAULT_SEED if seed is None else seed
     wanted, scenarios = measuring.tasks(chosen, sizes, _numbers("--b", b), range(first, first + seeds))
-    directory = rundir.fresh(runs / "frontier" / chosen.name, rundir.utc_now())
+    started = rundir.utc_now()
+    directory = rundir.fresh(runs / "frontier" / chosen.name, started)
     _write_scenarios(directory, scenarios)
     samples: list[Sample] = []
     with pool_of(workers) as pool, _progress(len(wanted), samples) as take:
@@ -55,7 +57,7 @@ def frontier(
         stopped = measuring.measure(wanted, pool, take)
     samples.sort(key=lambda s: (s.n, s.b, s.seed))
     found = measuring.document(chosen, sizes, samples, stopped)
-    found |= {"seeds": [first, first + seeds - 1], "directory": str(directory)}
+    found |= {"seeds": [first, first + seeds - 1], "directory": str(directory), "utc": started, "code": code_digest()}
     found |= _write(directory, found, samples)
     if json:
         show_document(found)

@@ -15,7 +15,6 @@ import typer
 from harness import commands, rundir, screen
 from harness.backends import select
 from harness.backends.port import MachineError
-from harness.campaign_state import code_digest
 from harness.console import RUNS, BackendOption, JsonOption, RunsOption, WorkersOption, document, err, plain, say
 from harness.executors import workers as pool_of
 from harness.http import HttpClient, NeverSentError, UnansweredError
@@ -25,6 +24,7 @@ from harness.night import filing, records, summary, work
 from harness.night.choice import Coverage, choose
 from harness.night.records import NIGHTS, Header, Line, Night
 from harness.outcome import Exit, UsageError
+from harness.sources import code_digest
 from harness.toml import duration
 from results.report import night as pages
 

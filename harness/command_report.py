@@ -47,7 +47,7 @@ def _page(directory: Path) -> Path:
 
     if (directory / campaign.RESULT).is_file() and not (directory / "run.json").exists():
         return campaign.write_campaign(directory, campaign.read_campaign(directory))
-    judging.readable(directory)
+    judging.count(judging.readable(directory))
     return judging.write_report(directory)
 
 
@@ -56,4 +56,7 @@ def _text(directory: Path, format: str) -> str:
     from results.report.markdown import render_markdown
 
     run = judging.readable(directory)
-    return render_markdown(run) if format == "md" else render_junit(run)
+    if format == "junit":
+        return render_junit(run)
+    judging.count(run)
+    return render_markdown(run)

@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from harness import commands, screen
+from harness import commands, rundir, screen
 from harness.backends.port import MachineError
 from harness.backends.sim.backend import SimBackend
 from harness.campaign import Budget, Campaign
@@ -66,15 +66,16 @@ def search(
         return search_timing(base, budget_of(climbs, time), first, directory, json)
     budget = budget_of(runs, time)
     resolve(job.scenario(first), first, SimBackend.scheme)  # a base that cannot be used is refused before anything runs
+    header = header_of(job, first)
     with (
         pool_of(workers) as pool,
-        open_state(directory, f"{base.name}-{generator}", header_of(job, first), resume) as state,
+        open_state(directory, f"{base.name}-{generator}", header, resume) as state,
     ):
         say(f"searching on {pool.size} {'process' if pool.size == 1 else 'processes'}; state: {state.path}")
         with _progress() as show:
             campaign = Campaign(job, first, budget, state, pool, partial(record, directory), show)
             campaign.run()
-        found = campaign.document()
+        found = campaign.document() | {"utc": rundir.utc_now(), "code": header.code}
         page = write_campaign(state.directory, found)
     if json:
         document({**found, "page": str(page)})

@@ -12,11 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from harness import rundir
 from harness.catalogue import gaps, read_catalogue
 from harness.console import RUNS, JsonOption, document, out, plain, say
 from harness.executors import make_executor, stop, workers_of
 from harness.mutants import MUTANTS_DIR, Mutant
 from harness.outcome import Exit, RecordingError, UsageError, nearest
+from harness.sources import code_digest
 from harness.teeth import GENERATORS, Done, Task, mutants, play, traps
 from harness.teeth_plan import Aim, Ledger
 from harness.teeth_state import Line, State, open_state
@@ -158,6 +160,9 @@ def _document(ledger: Ledger, whole: bool, interrupted: bool) -> dict[str, Any]:
         "checkers": dict(sorted(fired.items(), key=lambda item: (-item[1], item[0]))),
         "gaps": gaps(list(mutants().values())) if whole else [],
         "left_out": [{"id": entry.id, "why": entry.why} for entry in read_catalogue().left_out],
+        "whole": whole,
+        "utc": rundir.utc_now(),
+        "code": code_digest(),
         "interrupted": interrupted,
         "seconds": round(sum(done.seconds for done in ledger.done.values()), 1),
     }

@@ -3,6 +3,7 @@ torn last line is dropped when the file is opened again."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,13 +66,28 @@ def read(path: Path, kind: type[L]) -> list[L]:
     try:
         return msgspec.json.Decoder(kind).decode_lines(data[: data.rfind(b"\n") + 1])
     except msgspec.MsgspecError as error:
-        raise UsageError(f"{path}: is damaged: {error}; start anew without --resume") from error
+        raise UsageError(f"{path}: is damaged: {error}; remove it, or start anew without --resume") from error
 
 
-def reopen(path: Path, kind: type[L]) -> Journal[L]:
-    """The one at `path`, to go on. Raises UsageError."""
-    lines = read(path, kind)
-    file = path.open("r+b")
-    file.truncate(path.read_bytes().rfind(b"\n") + 1)  # a killed writer leaves half a line
-    file.seek(0, os.SEEK_END)
+def reopen(path: Path, kind: type[L], alone: str = "") -> Journal[L]:
+    """The one at `path`, to go on. With `alone` for one process at a time: that says what to do if it is in use.
+
+    Raises UsageError, RecordingError where it cannot be opened for writing.
+    """
+    try:
+        file = path.open("r+b")
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be opened: {error.strerror}; see to its permissions") from error
+    try:
+        if alone:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lines = read(path, kind)
+        file.truncate(path.read_bytes().rfind(b"\n") + 1)  # a killed writer leaves half a line
+        file.seek(0, os.SEEK_END)
+    except BlockingIOError as error:
+        file.close()
+        raise UsageError(f"{path}: {alone}") from error
+    except UsageError:
+        file.close()
+        raise
     return Journal(path, file, lines)

@@ -15,7 +15,7 @@ from harness.outcome import Exit, MachineError, UsageError, nearest
 from results.alone import HistoryAlone
 from results.history import HistoryError
 from results.microops import APPEND, WRITE
-from results.store import COLUMNS, Run, RunInfo
+from results.store import COLUMNS, METRICS, Run, RunInfo
 from results.transactions import UnpairedError
 from results.verdict import Status, Verdict
 
@@ -181,6 +181,7 @@ def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
     expected = as_expected(run.info.expect, verdicts)
     rundir.write_verdicts(directory, verdicts)
     rundir.write_info(directory, msgspec.structs.replace(run.info, as_expected=expected))
+    count(run)
     return run, verdicts, expected, write_report(directory)
 
 
@@ -195,6 +196,15 @@ def explained(run: Run, verdicts: list[Verdict]) -> list[Verdict]:
 
         evidence.keep(run, run.directory / "evidence.json")
     return verdicts
+
+
+def count(run: Run) -> None:
+    """Write metrics.json for a run that has none. Raises HistoryError on damaged records, MachineError."""
+    if (run.directory / METRICS).exists():
+        return
+    from harness import run_metrics  # the nodes' leader schedule and all: what `check` can do without
+
+    rundir.write_json(run.directory / METRICS, run_metrics.of_run(run))
 
 
 def write_report(directory: Path) -> Path:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from harness import sources
+
 PACKAGES = ("moonquake", "msgspec", "PyNaCl")
 DECIDING = ("faults", "harness", "nodes")  # what these hold decides a trace; checkers and results only read it
 
@@ -23,14 +22,8 @@ def versions() -> dict[str, str]:
 
 
 def code_digest() -> str:
-    """SHA-256 (16 hex digits) over the Python files of the rooms that decide a run, by path."""
-    sha = hashlib.sha256()
-    for room in DECIDING:
-        for path in sorted((ROOT / room).rglob("*.py")):
-            data = path.read_bytes()
-            sha.update(f"{path.relative_to(ROOT).as_posix()}:{len(data)}\n".encode())
-            sha.update(data)
-    return sha.hexdigest()[:16]
+    """16 hex digits over the Python files of the rooms that decide a run."""
+    return sources.code_digest(DECIDING)[:16]
 
 
 def changed(recorded: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -12,7 +12,15 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from results.claim import Figure
 from results.stats import BOOTSTRAP_SEED, DRAWS
+
+
+class RunMetrics(msgspec.Struct, frozen=True):
+    """metrics.json of a run directory: numbers with their N, and what could not be counted and why."""
+
+    figures: tuple[Figure, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- recovery
@@ -126,25 +134,28 @@ def inclusion_delay(
     (arrived, included]."""
     if included is None:
         return Delay(None, None, None)
-    passed = [leader for time, leader in views if arrived < time <= included]
+    entries = [bisect_right(views, moment, key=lambda view: view[0]) for moment in (arrived, included)]
+    passed = [leader for _, leader in views[entries[0] : entries[1]]]
     return Delay(included - arrived, len(passed), sum(leader not in byzantine for leader in passed))
 
 
 class Duplicates(msgspec.Struct, frozen=True):
     """`included`: inclusions of transactions, `again`: those beyond each transaction's first, `wasted`: their share of
-    all inclusions, `executed`: transactions that took effect more than once."""
+    all inclusions, `executed`: transactions that took effect more than once, of the `applied` that took effect."""
 
     included: int
     again: int
     wasted: float
     executed: int
+    applied: int
 
 
 def duplicates(included: Sequence[str], applied: Sequence[str]) -> Duplicates:
     """Counts over the transactions of the finalised order, in all its batches, and over those that took effect."""
     again = len(included) - len(set(included))
-    executed = sum(count > 1 for count in Counter(applied).values())
-    return Duplicates(len(included), again, again / len(included) if included else 0.0, executed)
+    effects = Counter(applied)
+    executed = sum(count > 1 for count in effects.values())
+    return Duplicates(len(included), again, again / len(included) if included else 0.0, executed, len(effects))
 
 
 # ---------------------------------------------------------------- clans

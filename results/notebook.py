@@ -19,8 +19,10 @@ from html import escape
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pandas as pd
 
+from results.claim import Figure
 from results.report import frames, words
 from results.store import Run, RunInfo
 
@@ -65,6 +67,12 @@ class Loaded:
         return pd.DataFrame(rows, columns=["property", "kind", "summary", "witness"])
 
     @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row a metric: name, value, low, high, n, unit, method."""
+        rows = [msgspec.structs.astuple(figure) for figure in self.run.metrics.figures]
+        return pd.DataFrame(rows, columns=list(Figure.__struct_fields__))
+
+    @cached_property
     def latencies(self) -> pd.DataFrame:
         """One row a transaction and finality phase: tx, phase (pre, ord, exec), latency_ms from acceptance, seconds."""
         return frames.phases(self.run)
@@ -103,6 +111,7 @@ TABLES: dict[str, Callable[[Loaded], pd.DataFrame]] = {
     "operations": lambda run: run.operations,
     "verdicts": lambda run: run.verdicts,
     "anomalies": lambda run: run.anomalies,
+    "metrics": lambda run: run.metrics,
     "latencies": lambda run: run.latencies,
     "commits": lambda run: run.commits,
     "faults": lambda run: run.faults,

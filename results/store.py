@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from results.history import UNDECODABLE, HistoryError, Operation, read_history, whole_text
+from results.metrics import RunMetrics
 from results.trace import TraceEvent, read_trace
 from results.verdict import Verdict
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from results.trace_columns import TraceColumns
 
 COLUMNS = "trace.parquet"
+METRICS = "metrics.json"
 
 
 class FaultInfo(msgspec.Struct, omit_defaults=True):
@@ -146,6 +148,19 @@ class Run:
             raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
         except UNDECODABLE as error:
             raise HistoryError(f"{path}: not a list of verdicts: {error}") from error
+
+    @cached_property
+    def metrics(self) -> RunMetrics:
+        """Its metrics.json; none where there is no such file (nobody counted them yet)."""
+        path = self.directory / METRICS
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=RunMetrics)
+        except FileNotFoundError:
+            return RunMetrics()
+        except OSError as error:
+            raise HistoryError(f"{path}: cannot be read: {error.strerror}") from error
+        except UNDECODABLE as error:
+            raise HistoryError(f"{path}: no metrics of a run: {error}; remove it, then `moonquake report`") from error
 
     def events(self, *names: str, honest: bool = True) -> list[TraceEvent]:
         """Events with one of the names, ordered by time; of honest nodes and gateways only unless told otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from harness.claims import measures
+from harness import measures
 from harness.claims.experiment import Experiment, Made
 from harness.frontier_attacks import ATTACKS
 from nodes.committee import tribe_quorum

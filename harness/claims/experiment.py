@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from checkers.index import Index, index_of
+from harness import measures as measuring
 from harness.backends.sim.backend import SimBackend
 from harness.backends.sim.meter import Meter
-from harness.claims import measures as measuring
 from harness.expectations import NEVER, RECEIPTS
 from harness.scenario import Scenario, parse
 from harness.toml import Source

@@ -9,8 +9,8 @@ from typing import Any
 from faults.port import NodeId
 from faults.search.kinds import BEHAVIOURS, FAULTS, Kind
 from faults.search.world import World
+from harness import measures
 from harness.chunk import Job
-from harness.claims import measures
 from harness.claims.experiment import Experiment, Made
 from harness.scenario import load
 from harness.shipped import find

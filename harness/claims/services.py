@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.claims import measures
+from harness import measures
 from harness.claims.experiment import Experiment, Made
 from harness.scenario import load
 from harness.shipped import find

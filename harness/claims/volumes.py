@@ -7,7 +7,7 @@ from typing import Any
 from checkers.index import Index
 from harness.backends.sim.meter import SPREADING, Meter
 from harness.claims.experiment import Experiment, Made
-from harness.claims.measures import Measures
+from harness.measures import Measures
 
 # Payload by factor: bytes added to each transaction, and transactions a second (one or several a batch).
 LEVELS = {1: (0, 15), 10: (2_000, 15), 100: (20_000, 15), 1000: (65_536, 45)}

@@ -12,9 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from harness.campaign_state import code_digest
 from harness.journal import Journal, create, read, reopen
 from harness.outcome import UsageError
+from harness.sources import code_digest
 
 NIGHTS, FILE = "nights", "night.jsonl"
 Kind = Literal["regression", "scenario", "search", "frontier", "teeth"]

@@ -1,4 +1,5 @@
-"""`campaign.html`: what a search ran, what it found, what it covered; with frontiers and mutants if they are given."""
+"""`campaign.html`: what a search ran, what it found, what it covered; beside it the store's newest frontiers and kill
+matrix."""
 
 from __future__ import annotations
 
@@ -10,8 +11,10 @@ import msgspec
 import plotly.graph_objects as go
 
 from results.history import UNDECODABLE, HistoryError
+from results.report.beside import BUILD, Beside, made, newest, store_of
 from results.report.frontier import rates
 from results.report.theme import PALETTE, Figure, blank, page, plain_text
+from results.report.words import when
 
 RESULT, PAGE = "campaign.json", "campaign.html"
 Found = Mapping[str, Any]
@@ -19,11 +22,10 @@ _KILLED = {True: ["badge", "pass", "killed"], False: ["badge", "fail", "SURVIVED
 _MOODS = ("pass", "fail", "unknown")
 
 
-def render_campaign(found: Found, frontiers: Sequence[Found] = (), teeth: Found | None = None) -> str:
-    """The page of a campaign (the JSON document of `moonquake search`).
-
-    `frontiers`: documents of `moonquake frontier`; `teeth`: that of `moonquake teeth`.
-    """
+def render_campaign(found: Found, beside: Beside | None = None) -> str:
+    """The page of a campaign (the JSON document of `moonquake search`), with what is `beside` it in the store."""
+    beside = beside or Beside()
+    build = str(found.get("code", ""))
     goals = found["coverage"]["goals"]
     missed = [goal for goal, runs in goals.items() if not runs]
     surprises = [failure for failure in found["failures"] if failure["surprise"]]
@@ -32,7 +34,7 @@ def render_campaign(found: Found, frontiers: Sequence[Found] = (), teeth: Found 
         title=f"Search: {found['generator']}",
         kicker="campaign",
         outcome=_outcome(found, surprises),
-        figures=_figures(found, frontiers),
+        figures=_figures(found, beside.frontiers, build),
         found=found,
         facts=_facts(found),
         surprises=len(surprises),
@@ -42,15 +44,19 @@ def render_campaign(found: Found, frontiers: Sequence[Found] = (), teeth: Found 
         reached=f"{len(goals) - len(missed)} of {len(goals)}",
         unknown=[[reason, f"{runs:,}"] for reason, runs in found["unknown_reasons"].items()],
         errors=[[str(error["seed"]), error["error"]] for error in found["errors"]],
-        matrix=_matrix(teeth) if teeth else None,
+        matrix=_matrix(beside.teeth, build) if beside.teeth else None,
+        left_out=beside.left_out,
     )
 
 
-def write_campaign(directory: Path, found: Found, frontiers: Sequence[Found] = (), teeth: Found | None = None) -> Path:
-    """Write campaign.json and campaign.html; returns the page's path. Raises OSError where nothing can be written."""
+def write_campaign(directory: Path, found: Found) -> Path:
+    """Write campaign.json and campaign.html, with what its run store has to show beside it; returns the page's path.
+
+    Raises OSError where nothing can be written.
+    """
     (directory / RESULT).write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     path = directory / PAGE
-    path.write_text(render_campaign(found, frontiers, teeth), encoding="utf-8")
+    path.write_text(render_campaign(found, newest(store_of(directory))), encoding="utf-8")
     return path
 
 
@@ -81,7 +87,11 @@ def _outcome(found: Found, surprises: Sequence[Found]) -> tuple[str, str]:
 def _facts(found: Found) -> dict[str, str]:
     unknown, coverage = found["unknown"], found["coverage"]
     bound = found["upper_bound"]
+    day = {"ended": when(str(found["utc"]))} if found.get("utc") else {}
+    build = {"build": str(found["code"])[:BUILD]} if found.get("code") else {}
     return {
+        **day,
+        **build,
         "runs (N)": f"{found['runs']:,}, {found['runs_per_s']:g} a second",
         "regime": f"{found['regime']} the claimed bound",
         "clean runs": f"{found['clean']:,} of {found['runs']:,}",
@@ -105,7 +115,7 @@ def _property_row(name: str, counts: Mapping[str, int]) -> list[str]:
     return [name, f"{sum(counts.values()):,}", *(f"{counts.get(mood, 0):,}" for mood in _MOODS)]
 
 
-def _figures(found: Found, frontiers: Sequence[Found]) -> list[Figure]:
+def _figures(found: Found, frontiers: Sequence[Found], build: str) -> list[Figure]:
     runs = found["runs"]
     figures = []
     if found["failures"]:
@@ -115,9 +125,8 @@ def _figures(found: Found, frontiers: Sequence[Found]) -> list[Figure]:
     for number, frontier in enumerate(frontiers):
         total = sum(point["runs"] for point in frontier["points"])
         title = f"Frontier: {frontier['attack']}"
-        figures.append(
-            Figure(f"frontier{number}", title, f"{frontier['summary']} N = {total:,} runs.", rates(frontier))
-        )
+        note = f"{frontier['summary']} N = {total:,} runs. {made(frontier, build)}"
+        figures.append(Figure(f"frontier{number}", title, note, rates(frontier)))
     return figures
 
 
@@ -154,7 +163,7 @@ def _bars(values: Mapping[str, float], what: str, colour: str) -> go.Figure:
     return figure
 
 
-def _matrix(teeth: Found) -> dict[str, Any]:
+def _matrix(teeth: Found, build: str) -> dict[str, Any]:
     """The kill matrix: mutants by checkers."""
     checkers = sorted({name for row in teeth["mutants"] for name in row["by"]})
     rows = [
@@ -172,4 +181,5 @@ def _matrix(teeth: Found) -> dict[str, Any]:
         "killed": sum(bool(row["killed"]) for row in teeth["mutants"]),
         "clean_runs": teeth["clean_runs"],
         "false_alarms": teeth["false_alarms"],
+        "made": made(teeth, build),
     }

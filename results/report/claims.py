@@ -10,6 +10,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from results.report.numbers import HEADS, cells, count, interval, number
 from results.report.theme import PALETTE, Figure, blank, page
 
 Found = dict[str, Any]
@@ -23,7 +24,7 @@ ROW = 22  # px of a chart's height for each line
 
 def render(found: Found) -> str:
     """The page: self-contained, complete without its charts."""
-    claims = [{**claim, "cells": [_cells(figure) for figure in claim["figures"]]} for claim in found["claims"]]
+    claims = [{**claim, "cells": [cells(figure) for figure in claim["figures"]]} for claim in found["claims"]]
     made = found["made"]
     return page(
         "claims.html",
@@ -49,10 +50,10 @@ def markdown(found: Found) -> str:
         lines.append(f"- stopped early: {found['made']['stopped']}")
     lines += ["", "| claim | finding | estimate | 95 % interval | N | why |", "|---|---|---|---|---|---|"]
     for claim in found["claims"]:
-        cells = [
-            claim["id"], claim["finding"], number(claim["estimate"]), interval(claim), _count(claim["n"]), claim["why"],
+        row = [
+            claim["id"], claim["finding"], number(claim["estimate"]), interval(claim), count(claim["n"]), claim["why"],
         ]  # fmt: skip
-        lines.append("| " + " | ".join(_escaped(cell) for cell in cells) + " |")
+        lines.append("| " + " | ".join(_escaped(cell) for cell in row) + " |")
     for claim in found["claims"]:
         if claim["tier"] == 1:
             lines += ["", f"## {claim['id']}: {claim['finding']}", "", claim["statement"], "", f"**{claim['why']}**"]
@@ -66,8 +67,8 @@ def markdown(found: Found) -> str:
 def _figures(figures: Sequence[Found]) -> list[str]:
     if not figures:
         return []
-    rows = ["", "| figure | value | 95 % interval | N | how |", "|---|---|---|---|---|"]
-    return rows + ["| " + " | ".join(_escaped(str(cell)) for cell in _cells(figure)) + " |" for figure in figures]
+    rows = ["", f"| {' | '.join(HEADS)} |", "|---|---|---|---|---|"]
+    return rows + ["| " + " | ".join(_escaped(str(cell)) for cell in cells(figure)) + " |" for figure in figures]
 
 
 def _escaped(cell: str) -> str:
@@ -94,28 +95,7 @@ def _summary(found: Found) -> dict[str, str]:
 
 def _row(claim: Found) -> list[Any]:
     mood, word = MOODS[claim["finding"]]
-    return [claim["id"], ["badge", mood, word], claim["why"], interval(claim), _count(claim["n"])]
-
-
-def _cells(figure: Found) -> list[str]:
-    unit = f" {figure['unit']}" if figure["unit"] else ""
-    return [figure["name"], number(figure["value"]) + unit, interval(figure), _count(figure["n"]), figure["method"]]
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, or nothing."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def interval(item: Found) -> str:
-    """low to high of a claim or a figure, or nothing."""
-    return "" if item["low"] is None or not item["n"] else f"{number(item['low'])} to {number(item['high'])}"
-
-
-def _count(n: int) -> str:
-    return f"{n:,}" if n else ""
+    return [claim["id"], ["badge", mood, word], claim["why"], interval(claim), count(claim["n"])]
 
 
 # ---------------------------------------------------------------- charts

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from results.report import charts, words
+from results.report.numbers import HEADS
 from results.store import Run
 
 _MAX_ANOMALIES = 10
@@ -28,6 +29,10 @@ def render_markdown(run: Run) -> str:
         [(v.property, v.status.value, f"{v.examined:,}", words.observed(v), words.bound(v)) for v in verdicts],
     )
     lines += _anomalies(run)
+    rows, left_out = words.metrics(run), run.metrics.left_out
+    if rows or left_out:
+        lines += ["", "## Metrics", "", *(table(HEADS, rows) if rows else [])]
+        lines += ["", *(f"- not counted: {text(reason)}" for reason in left_out)] if left_out else []
     receipts = list(words.receipts(run))
     lines += ["", "## Faults and receipts", ""]
     keys = ("use", "kind", "targets", "active", "bite", "counts", "evidence")

@@ -41,6 +41,8 @@ def render(run: Run) -> str:
         hidden=max(0, len(every) - _MAX_ANOMALIES),
         pictures=[_image(picture.encode()) for picture in linear.pictures(run.verdicts).values()],
         sequence=_shrunk(run),
+        metrics=words.metrics(run),
+        left_out=run.metrics.left_out,
         receipts=list(words.receipts(run)),
         roster=words.roster(run),
         parameters=words.parameters(run),

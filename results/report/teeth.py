@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from results.report.beside import TEETH
 from results.report.theme import page
 
 
@@ -26,7 +29,11 @@ def render_teeth(found: dict[str, Any]) -> str:
 
 
 def write_teeth(directory: Path, found: dict[str, Any]) -> Path:
-    """Write teeth.html, and return its path. Raises OSError where nothing can be written."""
+    """Write teeth.html, and teeth.json for the pages of campaigns; returns the page's path.
+
+    Raises OSError where nothing can be written.
+    """
+    (directory / TEETH).write_bytes(msgspec.json.encode(found) + b"\n")
     path = directory / "teeth.html"
     path.write_text(render_teeth(found), encoding="utf-8")
     return path

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from results.report import frames
+from results.report.numbers import cells
 from results.store import Run
 from results.verdict import Anomaly, Status, Verdict
 
@@ -97,6 +100,11 @@ def receipts(run: Run) -> Iterator[dict[str, str]]:
                 "counts": " / ".join("–" if count is None else f"{count:,}" for count in counts),
                 "evidence": heal + str(receipt.get("evidence", "")),
             }
+
+
+def metrics(run: Run) -> list[list[str]]:
+    """One row a metric: figure, value, 95 % interval, N, how."""
+    return [cells(msgspec.structs.asdict(figure)) for figure in run.metrics.figures]
 
 
 def roster(run: Run) -> list[list[str]]:

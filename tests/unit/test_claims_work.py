@@ -23,6 +23,7 @@ from harness.claims.searches import NOTHING, alone
 from harness.mutants import applied, load_mutants
 from harness.outcome import UsageError
 from harness.plan import resolve
+from harness.sources import ROOT
 from results.claim import Bound, Finding, Sample, experiments_of, register
 from results.deciding import decide
 from results.verdict import Anomaly, Status, Verdict
@@ -125,8 +126,7 @@ def test_a_store_refuses_what_it_cannot_trust(tmp_path: Path) -> None:
 
 def test_the_code_digest_leaves_out_what_no_run_passes_through() -> None:
     assert store.code_digest() == store.code_digest()
-    root = Path(str(store.harness.__file__)).parent.parent
-    missing = [name for name in store.APART if not list(root.glob(f"{name}*"))]
+    missing = [name for name in store.APART if not list(ROOT.glob(f"{name}*"))]
     assert not missing, "a path that is gone would be left out of nothing"
 
 

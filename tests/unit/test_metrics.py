@@ -71,8 +71,8 @@ def test_inclusion_delay_counts_honest_chances() -> None:
 
 
 def test_duplicates_waste_block_space() -> None:
-    assert duplicates(["x", "y", "x", "x"], ["x", "y", "y"]) == Duplicates(4, 2, 0.5, 1)
-    assert duplicates([], []) == Duplicates(0, 0, 0.0, 0)
+    assert duplicates(["x", "y", "x", "x"], ["x", "y", "y"]) == Duplicates(4, 2, 0.5, 1, 2)
+    assert duplicates([], []) == Duplicates(0, 0, 0.0, 0, 0)
 
 
 def test_the_blast_ends_when_somebody_notices() -> None:

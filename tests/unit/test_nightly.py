@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from harness import cli, commands
 from harness.backends.sim.backend import SimBackend
 from harness.campaign import Budget
-from harness.campaign_state import code_digest
 from harness.executors import InProcess, Pool
 from harness.night import filing, records, summary, work
 from harness.night.choice import GUESS_S, Coverage, Work, choose
@@ -29,6 +28,7 @@ from harness.night.records import FILE, Failure, Header, Line, Night, Piece
 from harness.outcome import Exit, UsageError
 from harness.progress import Observer
 from harness.scenario import load
+from harness.sources import code_digest
 from harness.trial import trial
 from nodes.moonshot import rules
 

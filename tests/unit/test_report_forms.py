@@ -24,6 +24,7 @@ from results.history import HistoryError
 from results.notebook import TABLES
 from results.report import charts, timeline, words
 from results.report.around import chart_around
+from results.report.beside import Beside
 from results.report.campaign import read_campaign, render_campaign, write_campaign
 from results.report.junit import render_junit
 from results.report.markdown import render_markdown
@@ -157,7 +158,7 @@ def test_export_of_tables(command: Any, evil: Run, tmp_path: Path, kind: str, re
 
 
 def test_report_formats(command: Any, run: Run) -> None:
-    assert command("report", str(run.directory), "--format", "md")[1] == render_markdown(run)
+    assert command("report", str(run.directory), "--format", "md")[1] == render_markdown(Run(run.directory))
     code, out, _ = command("report", str(run.directory), "--format", "junit", "--json")
     assert code == 0 and ElementTree.fromstring(json.loads(out)["junit"]).get("tests") == "4"
     code, _, err = command("report", str(run.directory), "--format", "pdf")
@@ -298,7 +299,7 @@ def test_a_campaign_says_what_broke_and_what_was_never_reached(tmp_path: Path) -
     assert read_campaign(tmp_path)["runs"] == 200
 
 
-def test_a_clean_campaign_with_frontier_and_mutants() -> None:
+def test_a_clean_campaign_with_the_newest_frontier_and_mutants_of_its_store(tmp_path: Path) -> None:
     point = {"n": 4, "b": 1, "runs": 10, "violations": 0, "held": 10, "unknown": 0, "low": 0.0, "high": 0.3}
     frontier = {
         "attack": "equivocate", "summary": "Leaders equivocate.", "counted": "tribe", "points": [point],
@@ -307,9 +308,32 @@ def test_a_clean_campaign_with_frontier_and_mutants() -> None:
     mutants = [{"id": "MM1", "killed": True, "by": ["fork"], "breaks": "M1"}, {"id": "MM2", "killed": False, "by": []}]
     found = campaign(failures=[], errors=[], unknown={"did not bite": 0, "nothing to examine": 0, "other": 0},
                      upper_bound=3 / 190, unknown_reasons={})  # fmt: skip
-    html = render_campaign(found, [frontier], {"mutants": mutants, "clean_runs": 20, "false_alarms": 0})
+    teeth = {"mutants": mutants, "clean_runs": 20, "false_alarms": 0}
+    html = render_campaign(found, Beside((frontier,), teeth))
     for expected in ("AS EXPECTED", "Frontier: equivocate", "1 of 2 mutants killed", "SURVIVED", "below 0.016 (95 %"):
         assert expected in html
+    assert html.count("Of a day that was not recorded, of a build that was not recorded.") >= 2
+
+    old = {**frontier, "summary": "Not the newest.", "utc": "20260101T000000Z", "code": "b" * 64}
+    place = tmp_path / "search" / "swarm-1"
+    _leave(tmp_path / "frontier" / "equivocate" / "20260101T000000Z" / "frontier.json", old)
+    new = {**frontier, "utc": "20260102T030405Z", "code": "a" * 64}
+    _leave(tmp_path / "frontier" / "equivocate" / "20260102T030405Z" / "frontier.json", new)
+    _leave(tmp_path / "frontier" / "other" / "20260102T030405Z" / "frontier.json", {"attack": "other"})
+    _leave(tmp_path / "teeth" / "0001" / "teeth.json", {**teeth, "whole": True, "utc": "x", "code": "b" * 64})
+    _leave(tmp_path / "teeth" / "0002" / "teeth.json", {**teeth, "mutants": mutants[:1], "whole": False})
+    place.mkdir(parents=True)
+    html = unescape(write_campaign(place, {**found, "code": "a" * 64}).read_text(encoding="utf-8"))
+    assert "Of 2026-01-02 03:04:05 UTC, the same build." in html and "Not the newest." not in html
+    assert f"Of x, build {'b' * 12}: another than this search's {'a' * 12}." in html
+    assert "1 of 2 mutants killed" in html, "a sitting with all mutants, not a later one with a few"
+    assert "other/20260102T030405Z/frontier.json: has no summary" in html
+    assert read_campaign(place)["code"] == "a" * 64
+
+
+def _leave(path: Path, found: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(msgspec.json.encode(found))
 
 
 def test_report_of_a_campaign(command: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a claim wants to know of a run beyond its verdicts: numbers, or lists of them, by name.
+"""What claims and reports want to know of a run beyond its verdicts: numbers, or lists of them, by name.
 
 Everything is read from honest nodes' records, through the same index as the checkers use.
 """
@@ -17,6 +17,7 @@ from nodes.committee import LeaderSchedule
 from nodes.moonshot.leaders import Leaders
 from results import metrics
 from results.store import Run
+from results.trace import TraceEvent
 from results.verdict import Verdict
 
 Measures: TypeAlias = dict[str, Any]
@@ -60,14 +61,19 @@ def usual(run: Run) -> Measures:
     index = index_of(run)
     found: Measures = {"restarts": len(index.events("restart"))}
     found["recovery_deltas"] = recoveries(index)
-    chain = index.chain[0]
-    if index.info.byzantine and chain:
-        proposers = {event["block"]: event["proposer"] for event in index.events("finalise") if "proposer" in event}
-        known = [proposers[final.block] for final in chain if final.block in proposers]
-        if known:
-            quality = metrics.chain_quality(known, index.info.tribe, index.info.byzantine)
-            found["chain_quality"] = round(quality.ratio, 4)
+    quality = chain_quality(index)
+    if quality is not None:
+        found["chain_quality"] = round(quality.ratio, 4)
     return found
+
+
+def chain_quality(index: Index) -> metrics.Quality | None:
+    """Of the undisputed chain; None where nobody is corrupted, or where no proposer is known."""
+    proposers = {event["block"]: event["proposer"] for event in index.events("finalise") if "proposer" in event}
+    known = [proposers[final.block] for final in index.chain[0] if final.block in proposers]
+    if not index.info.byzantine or not known:
+        return None
+    return metrics.chain_quality(known, index.info.tribe, index.info.byzantine)
 
 
 def recoveries(index: Index) -> list[float]:
@@ -158,9 +164,15 @@ def primaries(index: Index) -> Measures:
         disagreements += tuple(event["family"]) != members
     for event in index.events("include"):
         disagreements += known.get(event["tx"], event["primary"]) != event["primary"]
-    again = metrics.duplicates(list(_included(index)), [])
+    again = copies(index)
     calm = {"calm_inclusions": again.included, "calm_duplicates": again.again} if index.undisturbed else {}
     return {"primaries": dict(counts), "disagreements": disagreements, **calm}
+
+
+def copies(index: Index) -> metrics.Duplicates:
+    """Inclusions of the finalised order, and transactions that took effect, by one record of each clan and height."""
+    executed = {(event["clan"], event["height"]): event["applied"] for event in index.events("execute")}
+    return metrics.duplicates(list(_included(index)), [tx for applied in executed.values() for tx in applied])
 
 
 def _included(index: Index) -> Iterable[str]:
@@ -172,8 +184,8 @@ def _included(index: Index) -> Iterable[str]:
         yield from [tx] * max(1, len(placed) - too_new[tx])
 
 
-def inclusion(index: Index) -> Measures:
-    """From a transaction's arrival at the first honest family member (if there is none, its forward) to its
+def inclusion_delays(index: Index) -> list[metrics.Delay]:
+    """From each transaction's arrival at the first honest family member (if there is none, its forward) to its
     inclusion."""
     arrived: dict[str, int] = {}
     steady = set(index.steady)
@@ -190,12 +202,17 @@ def inclusion(index: Index) -> Measures:
     for event in index.events("enter"):
         entered.setdefault(event["view"], int(event["time"]))
     views = sorted((time, leader(view)) for view, time in entered.items())
-    delays = [
+    return [
         metrics.inclusion_delay(
             time, index.inclusions[tx][0][0].time if tx in index.inclusions else None, views, index.info.byzantine
         )
         for tx, time in arrived.items()
     ]
+
+
+def inclusion(index: Index) -> Measures:
+    """How long transactions waited, and how many still do."""
+    delays = inclusion_delays(index)
     there = [delay for delay in delays if delay.time is not None]
     return {
         "forwarded": len(delays),
@@ -205,19 +222,32 @@ def inclusion(index: Index) -> Measures:
     }
 
 
-def false_roots(index: Index) -> Measures:
-    """What a clan that certifies false roots did: transactions for which whoever trusts its certificates is fooled (as
-    honest gateways refused them), and the time until the first refusal."""
+def state_certificates(index: Index) -> tuple[dict[tuple[int, int, str], TraceEvent], list[TraceEvent]]:
+    """Certificates of blocks that can be executed again, the first record of each (clan, height, root); and which of
+    them lie."""
     outcomes = replay_of(index).outcomes
-    lies = [
-        (int(event["time"]), event["clan"], ())
-        for event in index.events("state_certificate")
-        if (mine := outcomes.get((event["clan"], event["height"]))) is not None and event["root"] != mine.root
-    ]
+    found: dict[tuple[int, int, str], TraceEvent] = {}
+    for event in index.events("state_certificate"):
+        if (event["clan"], event["height"]) in outcomes:
+            found.setdefault((event["clan"], event["height"], event["root"]), event)
+    return found, [event for (clan, height, root), event in found.items() if root != outcomes[clan, height].root]
+
+
+def bad_clans(index: Index) -> metrics.Blast:
+    """What clans that certify false roots did: transactions for which whoever trusts their certificates is fooled (as
+    honest gateways refused them), and the time until the first refusal."""
+    lies = [(int(event["time"]), event["clan"], ()) for event in state_certificates(index)[1]]
     refused = [event for event in index.events("gateway") if event["phase"] == "refused"]
     fooled = [(int(event["time"]), event["clan"], (event["tx"],)) for event in refused]
     blast = metrics.blast_radius([*lies, *fooled], [])
     noticed = metrics.blast_radius(lies, [time for time, _, _ in fooled]).until_detection
+    return metrics.Blast(blast.transactions, blast.clans, noticed)
+
+
+def false_roots(index: Index) -> Measures:
+    """The blast radius as numbers."""
+    blast = bad_clans(index)
+    noticed = blast.until_detection
     return {
         "fooled_transactions": blast.transactions,
         "false_clans": blast.clans,
