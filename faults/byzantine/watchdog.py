@@ -64,7 +64,8 @@ class Watchdog:
             return
         self._ticks += 1
         if self._ticks >= self.most_ticks or time.thread_time() - self._cpu >= self.cpu_s:
-            raise HookOverdueError  # and again at each later tick, should the hook swallow it
+            self._seen = -1  # should the hook swallow it, it comes again, but not before what is done with it is done
+            raise HookOverdueError
 
 
 WATCHDOG = Watchdog()

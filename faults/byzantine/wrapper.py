@@ -229,6 +229,7 @@ class CorruptedNodeShell:
             WATCHDOG.inside = True
             return call(*args, **kwargs)
         except (Exception, HookOverdueError) as error:
+            WATCHDOG.inside = False
             file = Path(inspect.getfile(type(mounted.behaviour)))
             mounted.error = overdue(file, error) if isinstance(error, HookOverdueError) else explain(file, error)
             raise BehaviourError(f"behaviour {mounted.name} of {self.me} raised:\n{mounted.error}") from error
