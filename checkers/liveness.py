@@ -18,7 +18,8 @@ LEADER_STOPPERS = ("crash", "disk-loss", "pause", "silent-leader")
 
 
 class Liveness(Judge):
-    """Every never-faulty honest node finalises a block proposed after the heal within recovery_ms, then in liveness_ms.
+    """Every never-faulty honest node finalises a block proposed after the heal within recovery_ms, then in liveness_ms;
+    after a blackout, when there is none in the tribe, everyone who came back with its disk does.
 
     Measured from the heal (the load start in runs without faults). A block counts as new if its honest proposer
     recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
@@ -35,7 +36,7 @@ class Liveness(Judge):
             return self._nothing(index)
         start = max(index.info.heal, index.info.load_start)
         halts, halted = _halts(index)
-        judged = [node for node in index.steady if node not in halted]
+        judged = [node for node in _judged(index) if node not in halted]
         new = _new_blocks(index, start)
         bound, recovery = int(index.bounds.liveness_ms * MS), int(_recovery_ms(index, start) * MS)
         by_node: dict[str, list[TraceEvent]] = {node: [] for node in index.honest}
@@ -76,7 +77,7 @@ class Liveness(Judge):
 
     def _nothing(self, index: Index) -> Verdict:
         """No finalisation at all: a stall if honest nodes ran for longer than the bound, else nothing to examine."""
-        starts = [event for event in index.events("start", "restart") if event["node"] in index.steady]
+        starts = [event for event in index.events("start", "restart") if event["node"] in _judged(index)]
         begin = max(index.info.heal, index.info.load_start)
         bound = int(_recovery_ms(index, begin) * MS)
         anomalies = []
@@ -84,6 +85,14 @@ class Liveness(Judge):
             summary = f"no honest node finalised any block in {(index.end - begin) / MS:.0f} ms"
             anomalies.append(Anomaly("stalled", summary, [record(event) for event in starts]))
         return conclude(self.property, 0, anomalies, {}, "no honest node finalised a block", _doubts(index))
+
+
+def _judged(index: Index) -> tuple[str, ...]:
+    """Never-faulty nodes; where the whole tribe was down, those that may have forgotten nothing as well."""
+    if set(index.steady) & set(index.info.tribe):
+        return index.steady
+    whole = set(index.honest) & set(index.info.tribe) - {*index.info.amnesiac, *index.mute}
+    return (*(node for node in index.info.tribe if node in whole), *index.steady)
 
 
 def _doubts(index: Index) -> list[str]:

@@ -58,6 +58,7 @@ KEYS = {
     "workload.options": "the workload's own parameters",
     "adversary.nodes": "how many nodes are corrupted (drawn by the seed), or which",
     "adversary.crashes": "how many nodes faults may crash (default 0)",
+    "adversary.blackout": "`true`: all may be down at one time, as they come back with their disks (default false)",
     "adversary.amnesiacs": "how many nodes may lose their disks (default 0)",
     "adversary.behaviour": "an array of tables, one a behaviour",
     "adversary.behaviour.use": "a behaviour, or `path/to/file.py:Class`",

@@ -3,7 +3,8 @@
 The budget is what [adversary] declares; faults and behaviours that exceed it are refused. The regime then compares the
 budget with the bounds: f_t of the tribe for replicas that may forget or contradict what they signed, f_c of each clan
 for the same, n_c - M of each clan for replicas that may be silent at one time, and one less than a family that the
-scenario makes smaller than f_c + 1.
+scenario makes smaller than f_c + 1. Crashes of a declared blackout count for none: nothing happens while everybody is
+down, and everybody comes back with what he had written (R4 of protocol.md 5.5).
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ def _worst_in(clan: Sequence[str], scenario: Scenario, byzantine: Sequence[str])
     wiped, killed = named[Capability.WIPE], named[Capability.KILL]
     lost = amnesiacs if wiped is None else sum(node in wiped for node in clan)
     down = crashes if killed is None else sum(node in killed for node in clan)
-    return min(lost, free), min(down, max(0, free - lost))
+    return min(lost, free), 0 if scenario.adversary.blackout else min(down, max(0, free - lost))
 
 
 def _named_victims(scenario: Scenario, capability: Capability) -> set[str] | None:

@@ -82,12 +82,14 @@ class BehaviourSection(msgspec.Struct, frozen=True):
 
 
 class AdversarySection(msgspec.Struct, frozen=True):
-    """What the scenario says the adversary may do. `count` nodes are drawn by the seed unless `nodes` names them."""
+    """What the scenario says the adversary may do. `count` nodes are drawn by the seed unless `nodes` names them.
+    `blackout`: crashes count for no bound, since who was down comes back with its disk."""
 
     nodes: tuple[str, ...] = ()
     count: int = 0
     crashes: int = 0
     amnesiacs: int = 0
+    blackout: bool = False
     behaviours: tuple[BehaviourSection, ...] = ()
 
 
@@ -313,9 +315,10 @@ def _adversary(table: Table, cluster: ClusterSection) -> AdversarySection:
             raise table.error("nodes", f"names a node twice: {value!r}")
     crashes = table.whole("crashes", 0, high=len(cluster.tribe))
     amnesiacs = table.whole("amnesiacs", 0, high=len(cluster.tribe))
+    blackout = table.take("blackout", bool, False)
     behaviours = tuple(_behaviour(sub, cluster) for sub in table.tables("behaviour"))
     table.done()
-    return AdversarySection(nodes, count, crashes, amnesiacs, behaviours)
+    return AdversarySection(nodes, count, crashes, amnesiacs, blackout, behaviours)
 
 
 def _behaviour(table: Table, cluster: ClusterSection) -> BehaviourSection:

@@ -13,6 +13,7 @@ from pathlib import Path
 from faults.byzantine.config import ByzantineConfig
 from faults.byzantine.registry import corrupt, load_behaviour, load_byzantine_config
 from faults.byzantine.side_channel import SideChannelError
+from faults.byzantine.watchdog import NODE_CPU_S, WATCHDOG
 from nodes.committee import ClusterConfig, Committee
 from nodes.crypto import Domain, Ed25519Signer, Ed25519Verifier
 from nodes.port import Node
@@ -30,7 +31,8 @@ def main(arguments: list[str]) -> int:
         config = load_byzantine_config(Path(arguments[1]))
         for spec in config.behaviours:
             load_behaviour(spec.use, spec.parameters)  # refuse a bad attack before anything is opened
-        return run_node(Path(arguments[0]), wrap=_wrapper(config))
+        with WATCHDOG.watching(NODE_CPU_S):
+            return run_node(Path(arguments[0]), wrap=_wrapper(config))
     except (ValueError, SideChannelError) as error:
         sys.stderr.write(f"faults.byzantine: {error}\n")
         return 3

@@ -63,7 +63,8 @@ class Behaviour:
 
     Methods are called only while the behaviour's window is open: `from`, `until`, `views` and `when` of the scenario
     (triggers.py). Times count from the load start; a window without a beginning is open as soon as the node runs.
-    Whatever a method raises ends the node, and makes the run UNKNOWN with the traceback in its receipt.
+    Whatever a method raises ends the node, and makes the run UNKNOWN with the traceback in its receipt; so does one
+    that does not return (watchdog.py).
     """
 
     name: ClassVar[str] = ""

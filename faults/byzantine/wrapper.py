@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ import msgspec
 from faults.byzantine.port import Behaviour, BehaviourReceipt, CorruptedNode
 from faults.byzantine.side_channel import LOAD_START, SideChannel, SideChannelError
 from faults.byzantine.triggers import Trigger
+from faults.byzantine.watchdog import WATCHDOG, HookOverdueError, overdue
 from faults.registry import explain
 from nodes.committee import Committee
 from nodes.crypto import Domain, Signer
@@ -28,6 +30,7 @@ TICK = "byz:tick"
 HALT = "byz:halt"
 TICK_NS = 50_000_000
 RECEIPT_NS = 250_000_000  # a receipt that changes is traced at most this often
+MOST_MESSAGES = 100_000  # of one call of a hook: one that yields for ever would fill the memory first
 
 Outgoing = tuple[NodeId, Message]
 P = ParamSpec("P")
@@ -222,10 +225,16 @@ class CorruptedNodeShell:
 
     def _call(self, mounted: Mounted, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
+            WATCHDOG.calls += 1
+            WATCHDOG.inside = True
             return call(*args, **kwargs)
-        except Exception as error:
-            mounted.error = explain(Path(inspect.getfile(type(mounted.behaviour))), error)
+        except (Exception, HookOverdueError) as error:
+            WATCHDOG.inside = False
+            file = Path(inspect.getfile(type(mounted.behaviour)))
+            mounted.error = overdue(file, error) if isinstance(error, HookOverdueError) else explain(file, error)
             raise BehaviourError(f"behaviour {mounted.name} of {self.me} raised:\n{mounted.error}") from error
+        finally:
+            WATCHDOG.inside = False
 
     def _receipts(self, now: int, everything: bool = False) -> list[Effect]:
         """Trace the receipts that changed; the 50 ms tick brings out the last state of a burst."""
@@ -262,7 +271,9 @@ def _pairs(hook: str, found: Any, node: CorruptedNode) -> list[Outgoing]:
     """What a hook sends, if that makes sense. Raises TypeError, LookupError."""
     if found is None:
         raise TypeError(f"{hook} returned None; it must yield (recipient, message) pairs, or return ()")
-    pairs = list(found)
+    pairs = list(islice(found, MOST_MESSAGES + 1))
+    if len(pairs) > MOST_MESSAGES:
+        raise OverflowError(f"{hook} yielded more than {MOST_MESSAGES} messages in one call; give its loop an end")
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[1], Wire):
             raise TypeError(f"{hook} yielded {pair!r}; it must yield (recipient, message) pairs")

@@ -9,24 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from faults.messages import KINDS
 from faults.port import NodeId
+from faults.search.drawing import Kind, halves, plain, share_of_md
+from faults.search.library import LIBRARY
 from faults.search.partitions import any_partition
 from faults.search.world import World
 from nodes.committee import clan_majority
 
 CONSENSUS = ("OPT", "NRM", "FBK", "VOTE", "QC", "CMT", "CQC", "TMO", "TC")
-Draw = Callable[[World], dict[str, Any] | None]
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A registered fault or behaviour. `costs`: its victims count against the bounds."""
-
-    use: str
-    draw: Draw
-    costs: bool = False
 
 
 # ---------------------------------------------------------------- faults
@@ -67,7 +58,7 @@ def _bandwidth(world: World) -> dict[str, Any]:
 
 
 def _chaos(world: World) -> dict[str, Any]:
-    return {"most_ms": _share_of_md(world, 1.0, 6.0), "loss": world.rng.choice((0.0, 0.05, 0.2))}
+    return {"most_ms": share_of_md(world, 1.0, 6.0), "loss": world.rng.choice((0.0, 0.05, 0.2))}
 
 
 def _message_loss(world: World) -> dict[str, Any]:
@@ -75,20 +66,16 @@ def _message_loss(world: World) -> dict[str, Any]:
 
 
 def _message_delay(world: World) -> dict[str, Any]:
-    low = _share_of_md(world, 0.2, 2.0)
-    return {"low_ms": low, "high_ms": low + _share_of_md(world, 0.1, 3.0), **_some_of(world), **_aim(world)}
+    low = share_of_md(world, 0.2, 2.0)
+    return {"low_ms": low, "high_ms": low + share_of_md(world, 0.1, 3.0), **_some_of(world), **_aim(world)}
 
 
 def _duplication(world: World) -> dict[str, Any]:
-    return {"high_ms": _share_of_md(world, 0.5, 6.0), **_some_of(world), **_aim(world)}
+    return {"high_ms": share_of_md(world, 0.5, 6.0), **_some_of(world), **_aim(world)}
 
 
 def _reordering(world: World) -> dict[str, Any]:
-    return {"most_ms": _share_of_md(world, 0.5, 4.0), **_some_of(world), **_aim(world)}
-
-
-def _share_of_md(world: World, low: float, high: float) -> float:
-    return round(world.rng.uniform(low, high) * world.md_ms, 1)
+    return {"most_ms": share_of_md(world, 0.5, 4.0), **_some_of(world), **_aim(world)}
 
 
 def _some_of(world: World) -> dict[str, Any]:
@@ -115,11 +102,11 @@ def _power_loss(world: World) -> dict[str, Any] | None:
 
 
 def _slow_disk(world: World) -> dict[str, Any]:
-    return {"sync_ms": 2 * world.sync_ms + _share_of_md(world, 0.1, 1.5), "victims": world.victims()}
+    return {"sync_ms": 2 * world.sync_ms + share_of_md(world, 0.1, 1.5), "victims": world.victims()}
 
 
 def _clock_skew(world: World) -> dict[str, Any]:
-    options: dict[str, Any] = {"victims": world.victims(), "skew_ms": _share_of_md(world, 0.5, 8.0)}
+    options: dict[str, Any] = {"victims": world.victims(), "skew_ms": share_of_md(world, 0.5, 8.0)}
     if world.chance(0.5):
         options["skew_ms"] = -options["skew_ms"]
     if world.chance(0.3):
@@ -152,14 +139,6 @@ def _touched(world: World) -> Any:
 
 
 # ---------------------------------------------------------------- behaviours
-def _plain(world: World) -> dict[str, Any]:
-    return {}
-
-
-def _halves(world: World) -> dict[str, Any]:
-    return {} if world.halves is None else {"halves": world.halves}
-
-
 def _vote_withholder(world: World) -> dict[str, Any]:
     return {"kinds": world.some(("vote", "commit", "timeout", "availability", "state"))}
 
@@ -178,7 +157,7 @@ def _lying_executor(world: World) -> dict[str, Any]:
 
 
 def _improviser(world: World) -> dict[str, Any]:
-    return {"pace_ms": _share_of_md(world, 0.1, 1.0), "hold": round(world.rng.uniform(0.0, 0.6), 2)}
+    return {"pace_ms": share_of_md(world, 0.1, 1.0), "hold": round(world.rng.uniform(0.0, 0.6), 2)}
 
 
 def _colluding_clan_majority(world: World) -> dict[str, Any] | None:
@@ -209,30 +188,21 @@ FAULTS: dict[str, Kind] = {
         Kind("round-partition", _round_partition),
     )
 }
-BEHAVIOURS: dict[str, Kind] = {
+CORE: dict[str, Kind] = {  # behaviours that have an occasion in almost any run
     kind.use: kind
     for kind in (
-        Kind("equivocating-leader", _halves),
-        Kind("double-voter", _halves),
-        Kind("silent-leader", _plain),
+        Kind("equivocating-leader", halves),
+        Kind("double-voter", halves),
+        Kind("silent-leader", plain),
         Kind("vote-withholder", _vote_withholder),
         Kind("censoring-primary", _censoring_primary),
-        Kind("data-withholding", _plain),
-        Kind("equivocating-batch", _plain),
+        Kind("data-withholding", plain),
+        Kind("equivocating-batch", plain),
         Kind("lying-executor", _lying_executor),
         Kind("colluding-clan-majority", _colluding_clan_majority),
         Kind("improviser", _improviser),
     )
 }
+BEHAVIOURS: dict[str, Kind] = CORE | {kind.use: kind for kind in LIBRARY}
 SCHEDULED = ("byzzfuzz", "scripted", "twins")  # behaviours that need a schedule made for them, by another generator
 TIMED = ("delay-schedule",)  # faults, likewise
-# Attacks of the library (harness/scenarios/attacks), run as scenarios; each needs an occasion that few draws give.
-LIBRARY = (
-    "bad-signer", "batch-flood", "batch-replayer", "batch-rewriter", "certificate-forger", "certificate-hider",
-    "certificate-swallower", "clock-liar", "commit-equivocator", "domain-confuser", "foreign-certificate",
-    "gapped-root", "hidden-certificate", "late-release", "late-secondary", "lazy-signer", "lock-liar", "malleator",
-    "normal-and-fallback", "optimistic-and-fallback", "order-grinder", "payload-forger", "racing-secondary",
-    "selective-leader", "selective-voter", "sequence-jumper", "slow-leader", "split-root", "stale-fallback",
-    "stale-payload", "sync-flooder", "timeout-forger", "two-kinds-leader", "two-parents", "view-spammer",
-    "vote-repeater",
-)  # fmt: skip

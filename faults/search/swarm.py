@@ -17,7 +17,8 @@ from typing import Any
 
 from faults.port import NodeId
 from faults.profiles import base_shapes, mean_delay_ms
-from faults.search.kinds import BEHAVIOURS, FAULTS, Kind
+from faults.search.drawing import Kind
+from faults.search.kinds import BEHAVIOURS, CORE, FAULTS
 from faults.search.partitions import random_partition
 from faults.search.world import World
 from nodes.committee import tribe_faults
@@ -27,6 +28,7 @@ SECTIONS = ("cluster", "network", "adversary", "fault")
 REGIMES = ("within", "beyond")
 MOST_FAULTS = 4
 MOST_BEHAVIOURS = 3
+CORE_ONLY = 0.4  # of the scenarios: attacks of the library are many, need an occasion, and would crowd out the rest
 MD_OF_LOAD = (1 / 45, 1 / 20)  # a message delay as a share of the load: 20 to 45 blocks while all is well
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
@@ -198,7 +200,8 @@ def _adversary(values: dict[str, Any], world: World, regime: str) -> None:
     world.halves = random_partition(rng, everyone, 2) if world.chance(0.6) else None
     behaviours = []
     if world.byzantine:
-        for kind in _subset(list(BEHAVIOURS.values()), MOST_BEHAVIOURS, world):
+        pool = CORE if world.chance(CORE_ONLY) else BEHAVIOURS
+        for kind in _subset(list(pool.values()), MOST_BEHAVIOURS, world):
             options = kind.draw(world)
             if options is None:
                 continue

@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 from faults.port import NodeId
-from faults.search.kinds import BEHAVIOURS, FAULTS, Kind
+from faults.search.drawing import Kind
+from faults.search.kinds import CORE, FAULTS
 from faults.search.world import World
 from harness import measures
 from harness.chunk import Job
@@ -36,12 +37,10 @@ def _searched(generator: str, index: int) -> Made:
 # ---------------------------------------------------------------- one kind at a time
 @cache
 def alone() -> tuple[str, ...]:
-    """What is tried on its own: nothing, every fault, and every behaviour that can do something within the bounds."""
+    """What is tried on its own: nothing, every fault, and every behaviour that has an occasion in any run."""
     rng = Random(0)
     corrupted = {size: tuple(f"n{i}" for i in range(tribe_faults(size))) for size in SIZES}
-    can = [
-        k.use for k in BEHAVIOURS.values() if all(k.draw(_world(n, rng, b)) is not None for n, b in corrupted.items())
-    ]
+    can = [k.use for k in CORE.values() if all(k.draw(_world(n, rng, b)) is not None for n, b in corrupted.items())]
     return (NOTHING, *FAULTS, *can)
 
 
@@ -73,8 +72,8 @@ def _alone(index: int) -> Made:
     }  # fmt: skip
     if kind in FAULTS:
         _hurt(values, FAULTS[kind], size, rng)
-    elif kind in BEHAVIOURS:
-        _corrupt(values, BEHAVIOURS[kind], size, rng)
+    elif kind in CORE:
+        _corrupt(values, CORE[kind], size, rng)
     return Made(values, turn + 1, kind)
 
 

@@ -95,7 +95,19 @@ def just_in_time(found: Trial) -> bool:
     return bool(events(found, "finalise")) and not events(found, "timeout")
 
 
+def whole_tribe_lost_its_tail(found: Trial) -> bool:
+    """Everybody started again at one moment, and some of what was written last was gone."""
+    again = {e["node"]: e["time"] for e in events(found, "restart")}
+    said = [o.value["receipt"]["evidence"] for o in found.run.history if o.process == "nemesis" and o.f == "stop"]
+    return (
+        set(again) == set(found.info.tribe)
+        and max(again.values()) - min(again.values()) < 10_000_000
+        and not any("; 0 records lost" in evidence for evidence in said)
+    )
+
+
 SIGNS: dict[str, Sign] = {
+    "r4-blackout-at": whole_tribe_lost_its_tail,
     "b7-ground-hashes-at": one_primary,
     "b5-early-secondary-at": ordered_twice,
     "b6-racing-secondary-at": ordered_twice,

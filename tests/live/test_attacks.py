@@ -44,3 +44,19 @@ def test_an_attack_that_raises_makes_the_run_unknown_and_shows_its_line(tmp_path
     assert document["as_expected"] is None
     verdicts = {v["property"]: v for v in document["verdicts"]}  # type: ignore[attr-defined]
     assert "mine.py:27: ZeroDivisionError" in verdicts["receipts"]["reason"]
+
+
+def test_a_hook_that_never_returns_is_ended_and_shows_its_line(tmp_path: Path) -> None:
+    endless = "while self.receipt.changed > 3:\n                    pass"
+    text = (DOCS / "first_attack.py").read_text()
+    (tmp_path / "mine.py").write_text(
+        text.replace("self.receipt.changed += 1", f"self.receipt.changed += 1\n                {endless}")
+    )
+    for _ in range(3):  # where the nodes hardly get a processor, the run may be over before the call is
+        code, document, _ = run(tmp_path, "fault-free", "--time", "10s", "--attack", "mine.py:TwoStories")
+        assert code == 2
+        verdicts = {v["property"]: v for v in document["verdicts"]}  # type: ignore[attr-defined]
+        assert verdicts["receipts"]["status"] == "UNKNOWN"
+        if "left no receipt" not in verdicts["receipts"]["reason"]:
+            break
+    assert "mine.py:28: HookOverdueError: send did not return" in verdicts["receipts"]["reason"]

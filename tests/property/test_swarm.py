@@ -88,7 +88,7 @@ def test_the_swarm_uses_everything_that_is_registered() -> None:
     assert min(residues.values()) > 250
     assert set(drawn) == set(kinds.FAULTS) | set(kinds.BEHAVIOURS)
     assert set(registered(FAULT_GROUP)) == {*kinds.FAULTS, *kinds.TIMED}
-    assert set(registered(BEHAVIOUR_GROUP)) == {*kinds.BEHAVIOURS, *kinds.SCHEDULED, *kinds.LIBRARY}
+    assert set(registered(BEHAVIOUR_GROUP)) == {*kinds.BEHAVIOURS, *kinds.SCHEDULED}
 
 
 # ---------------------------------------------------------------- the parts

@@ -52,6 +52,13 @@ def test_too_many_silent_nodes_in_a_clan() -> None:
     )
 
 
+def test_a_blackout_costs_no_bound_and_excuses_nobody_else() -> None:
+    assert regime_of(made(4, "crashes = 4"), []).beyond
+    assert regime_of(made(4, "crashes = 4\nblackout = true"), []).name == "within"
+    assert regime_of(made(4, 'nodes = ["n0", "n1"]\ncrashes = 4\nblackout = true'), ["n0", "n1"]).beyond
+    assert regime_of(made(7, "crashes = 7\namnesiacs = 3\nblackout = true"), []).beyond
+
+
 def test_named_victims_count_where_they_are() -> None:
     extra = f'[[fault]]\nuse = "{FAKES}:FakeCrash"\nvictims = ["n9"]\n'
     assert regime_of(made(10, 'nodes = ["n0", "n1"]\ncrashes = 1', 2, extra=extra), ["n0", "n1"]).name == "within"

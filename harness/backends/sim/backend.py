@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
+from faults.byzantine.watchdog import WATCHDOG
 from harness.backends.port import ClusterSpec
 from harness.backends.sim.cluster import CAPABILITIES, SimCluster
 from harness.backends.sim.kernel import Kernel
@@ -59,7 +60,7 @@ class SimBackend:
         cluster = SimCluster(spec, loop.kernel)
         if self._tape is not None:
             self._tape.attach(cluster)
-        with rare_collections():
+        with rare_collections(), WATCHDOG.watching():
             cluster.bring_up()
             yield cluster
 

@@ -49,6 +49,16 @@ def raises(original: Function) -> Function:
     return reject
 
 
+def of_this_view_only(original: Function) -> Function:
+    """A vote, or a commit vote, of a view that this node has left is thrown away: a late quorum never completes."""
+
+    def on_vote(self: MoonshotCore, sender: NodeId, vote: Any) -> None:
+        if vote.view >= self.state.view:
+            original(self, sender, vote)
+
+    return on_vote
+
+
 def unarmed(original: Function) -> Function:
     """Engine.enter does not set the view timer."""
 
@@ -84,6 +94,11 @@ MUTANTS = (
         "E17", "E", "2.3 fetch", "a batch that is missing is never fetched",
         (Patch("nodes.xrbc.retrieval:Retrieval.begin", nothing),),
         ("availability", "liveness", "finality-bounds"), (), "e17",
+    ),
+    Mutant(
+        "B13", "B", "1.4 advance", "votes and commit votes of a view that was left are thrown away",
+        (Patch(CORE + "_on_vote", of_this_view_only), Patch(CORE + "_on_commit_vote", of_this_view_only)),
+        ("liveness",), STALLED, "b13",
     ),
     Mutant(
         "E19", "E", "1.8", "nobody serves blocks to those who miss them",
