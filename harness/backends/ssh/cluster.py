@@ -215,7 +215,9 @@ class SshCluster:
             connection, directory, self._paths[host.name], self._spec.run_id, self._lease_s, self._spec.seed
         )
         self._clients[host.name] = client
-        self._offsets[host.name] = (await client.clock_offset())[0]
+        offset, uncertain = await client.clock_offset()
+        self._offsets[host.name] = offset
+        self._note(f"clock of host {host.name}: {offset / 1e6:+.3f} ms on ours, to {uncertain / 1e6:.3f} ms")
 
     async def _seat(self, name: str) -> None:
         """Users and ports for the host's nodes."""
@@ -294,8 +296,7 @@ class SshCluster:
             if node not in self._paused:
                 hosts.setdefault(self._seat_of(node).host, []).append(node)
         answers = await together(
-            self._clients[host].ask("ask", nodes=names, request=request, timeout_s=ASK_S)
-            for host, names in hosts.items()
+            self._clients[host].ask("ask", nodes=names, request=request, limit_s=ASK_S) for host, names in hosts.items()
         )
         return {**dict.fromkeys(nodes), **{node: reply for a in answers for node, reply in a["replies"].items()}}
 

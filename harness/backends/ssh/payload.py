@@ -6,12 +6,16 @@ the wheels are fetched here, for the host's Python and machine, with the lock's 
 
 from __future__ import annotations
 
+import compileall
+import gzip
 import hashlib
 import io
+import py_compile
 import shlex
+import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +34,7 @@ HOST_FILES = (
     "harness/backends/__init__.py",
     "harness/backends/delay.py",
     "harness/backends/nfqueue.py",
+    "harness/backends/nft.py",
     "harness/backends/node_files.py",
     "harness/backends/ports.py",
     "harness/backends/processes.py",
@@ -49,6 +54,7 @@ HOST_FILES = (
 )
 ROOT = Path(harness.__file__).parents[1]
 OLDEST = (3, 11)
+KEPT = 6  # archives in the state directory
 _EXAMINE = """
 import json, os, platform, sys
 d = sys.argv[1]
@@ -68,7 +74,7 @@ shutil.rmtree(fresh, ignore_errors=True)
 with tarfile.open(part) as tar:
     tar.extractall(fresh)
 os.remove(part)
-compileall.compile_dir(fresh, quiet=2)
+compileall.compile_dir(fresh, quiet=2)  # what came compiled is left as it is
 try:
     os.rename(fresh, target)
 except OSError:
@@ -116,7 +122,7 @@ def provide(connection: Connection, found: Examined, progress: Callable[[str], N
     """Upload what is missing; PYTHONPATH for everything that runs there."""
     paths = []
     version = ".".join(map(str, found.version))
-    for what, data in (("sources", sources()), ("dependencies", dependencies(version, found.machine))):
+    for what, data in (("sources", sources(version)), ("dependencies", dependencies(version, found.machine))):
         digest = hashlib.sha256(data).hexdigest()[:24]
         target = f"{connection.host.directory}/cache/{digest}"
         if digest not in found.cache:
@@ -129,40 +135,59 @@ def provide(connection: Connection, found: Examined, progress: Callable[[str], N
 
 
 @cache
-def sources() -> bytes:
+def sources(version: str) -> bytes:
     """The packages nodes and faults, the plug-in table, and what the warden needs of harness, as one archive."""
-    mine = ((name, (ROOT / name).read_bytes()) for name in HOST_FILES)
-    return _archive([*node_sources(), *mine])
+    files = [*node_sources(), *((name, (ROOT / name).read_bytes()) for name in HOST_FILES)]
+    content = hashlib.sha256()
+    for name, data in files:
+        content.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
+
+    def write(target: Path) -> None:
+        for name, data in files:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(data)
+
+    return _kept(f"{version} {content.hexdigest()}", version, write)
 
 
 @cache
 def dependencies(version: str, machine: str) -> bytes:
-    """The locked dependencies for this Python and machine, fetched once and kept in the state directory."""
-    name = hashlib.sha256(f"{version} {machine} {LOCK.read_text()}".encode()).hexdigest()[:24]
-    kept = state_directory() / "wheels" / f"{name}.tar.gz"
+    """The locked dependencies for this Python and machine, as one archive; fetched once."""
+    return _kept(
+        f"{version} {machine} {LOCK.read_text()}",
+        version,
+        lambda target: download_dependencies(target, version, machine),
+    )
+
+
+def _kept(content: str, version: str, write: Callable[[Path], None]) -> bytes:
+    """The archive of a directory that `write` fills, from the state directory if it was made before. It is compiled
+    here where our Python is the host's, so that every host need not do it."""
+    kept = state_directory() / "payloads" / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.tar.gz"
     if not kept.is_file():
         kept.parent.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="moonquake-", dir=kept.parent) as scratch:
-            target = Path(scratch) / "deps"
-            download_dependencies(target, version, machine)
-            files = [(str(p.relative_to(target)), p.read_bytes()) for p in sorted(target.rglob("*")) if p.is_file()]
+            target = Path(scratch) / "tree"
+            target.mkdir()
+            write(target)
+            if version == ".".join(map(str, sys.version_info[:2])):
+                unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+                compileall.compile_dir(target, quiet=2, stripdir=str(target), invalidation_mode=unchecked)
             fresh = Path(scratch) / "fresh"
-            fresh.write_bytes(_archive(files))
+            fresh.write_bytes(_archive(target))
             fresh.replace(kept)
+        for old in sorted(kept.parent.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            old.unlink(missing_ok=True)
     return kept.read_bytes()
 
 
-def _archive(files: Iterable[tuple[str, bytes]]) -> bytes:
+def _archive(directory: Path) -> bytes:
     """A tar in memory; modes and times are fixed so that equal content is an equal archive."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as tar:
-        for name, data in files:
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), 0o755 if ".so" in name else 0o644
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+            data = path.read_bytes()
+            info = tarfile.TarInfo(str(path.relative_to(directory)))
+            info.size, info.mode = len(data), 0o755 if ".so" in path.name else 0o644
             tar.addfile(info, io.BytesIO(data))
-    return _timeless(buffer.getvalue())
-
-
-def _timeless(data: bytes) -> bytes:
-    """A gzip stream carries the time of its making in bytes 4 to 7; digests must not."""
-    return data[:4] + b"\0\0\0\0" + data[8:]
+    return gzip.compress(buffer.getvalue(), 6, mtime=0)

@@ -13,9 +13,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from harness.backends.nft import Nft
 from harness.backends.ssh.host.inforce import InForce
 from harness.provision.packages import find_tool
 
@@ -29,7 +30,7 @@ PROBE = "mq_probe"
 
 
 class FilterError(RuntimeError):
-    """nft, iptables or the delay daemon refused; carries what they said."""
+    """iptables or the delay daemon refused; carries what they said."""
 
 
 def table_text(table: str) -> str:
@@ -76,10 +77,10 @@ def queue_rule(action: str, queue: int, comment: str) -> list[str]:
             "-j", "NFQUEUE", "--queue-num", str(queue), "--queue-bypass"]  # fmt: skip
 
 
-def read_cuts(text: str) -> list[tuple[int, str, int, int]]:
-    """(uid, address, port, packets dropped) out of what `nft -j list set` printed."""
+def read_cuts(objects: Iterable[Mapping[str, Any]]) -> list[tuple[int, str, int, int]]:
+    """(uid, address, port, packets dropped) out of the answer to `list set`."""
     found = []
-    for item in json.loads(text or "{}").get("nftables", ()):
+    for item in objects:
         for element in item.get("set", {}).get("elem", ()):
             body = element.get("elem", {"val": element})
             uid, address, port = body["val"]["concat"]
@@ -118,7 +119,7 @@ def _key(way: Way) -> str:
 
 
 class Filter:
-    """The run's table on this host. Calls block for milliseconds. Raises FilterError."""
+    """The run's table on this host. Calls block for milliseconds. Raises FilterError, NftError."""
 
     def __init__(self, state: InForce, run_id: str, seed: int) -> None:
         self._state, self._run_id, self._seed = state, run_id, seed
@@ -128,6 +129,7 @@ class Filter:
         self._control: socket.socket | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
         self._buffer = b""
+        self._library: Nft | None = None
 
     def cut(self, add: Sequence[Way], delete: Sequence[Way]) -> list[tuple[int, str, int, int]]:
         """Cut and heal in one transaction; the counters of the healed links as they were."""
@@ -140,7 +142,7 @@ class Filter:
         """Packets dropped by the cuts in force."""
         if not self._state.table:
             return []
-        return read_cuts(self._nft("", "-j", "list", "set", "ip", self._table, "cuts"))
+        return read_cuts(self._nft(f"list set ip {self._table} cuts"))
 
     def shape(self, links: Sequence[tuple[Way, dict[str, float]]]) -> None:
         """The whole shape of each link; an empty one takes it out of the daemon's hands."""
@@ -184,12 +186,11 @@ class Filter:
             self._nft(table_text(self._table))
         return self._table
 
-    def _nft(self, script: str, *words: str) -> str:
-        command = [find_tool("nft") or "nft", *(words or ("-f", "-"))]
-        ended = subprocess.run(command, input=script, capture_output=True, text=True, timeout=REPLY_S, check=False)
-        if ended.returncode:
-            raise FilterError(f"nft refused: {ended.stderr.strip()[:300]}")
-        return ended.stdout
+    def _nft(self, script: str) -> list[dict[str, Any]]:
+        """In process: a program that has to be started first is late on a busy host."""
+        if self._library is None:
+            self._library = Nft()
+        return self._library.run(script)
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()

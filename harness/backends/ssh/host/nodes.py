@@ -68,7 +68,7 @@ class HostNode:
                 env={**os.environ, "HOME": str(self.home), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
                 umask=0o002,  # the run's nodes are a group: a coalition's members write to each other's sockets
-                preexec_fn=die_with_parent(),
+                preexec_fn=_before_exec,
                 **more,
             )
         self._state.nodes[self.name] = {"ident": process_ident(self._process.pid), "control": self.control}
@@ -110,6 +110,16 @@ class HostNode:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-TAIL:]) or "(nothing)"
         except OSError as error:
             return f"(unreadable: {error.strerror})"
+
+
+_die_with_parent = die_with_parent()
+
+
+def _before_exec() -> None:
+    """The node must not outlive the warden, nor share its priority. (It is another user by now.)"""
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    if _die_with_parent is not None:
+        _die_with_parent()
 
 
 def usable_uid(first: int, count: int) -> int:
