@@ -45,6 +45,7 @@ class Book:
         self.cuts: Counter[Link] = Counter()
         self.down: Counter[NodeId] = Counter()
         self.paused: Counter[NodeId] = Counter()
+        self.full: Counter[NodeId] = Counter()
         self.ruled: Counter[Link] = Counter()  # by message faults
         self.syncs: dict[NodeId, list[float]] = {}  # what a sync takes, ms: without faults, then by each fault
         self.clocks: dict[NodeId, list[tuple[float, float]]] = {}  # skew in ms, drift in ppm, by each fault

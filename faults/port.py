@@ -34,6 +34,7 @@ class Capability(StrEnum):
     MESSAGE = "message"  # rules per message kind and view: delay, drop, duplicate (no packet layer sees those)
     POWER = "power"  # lose what a node's disk had not synced; slow syncs
     CLOCK = "clock"  # skew and drift of a running node's clock
+    DISK_FULL = "disk-full"  # take the last free byte of a node's own, bounded disk, and give it back
     PHYSICS = "physics"  # datagram transport, egress limits, sync times: the `[network]` keys of the simulator
 
 
@@ -274,6 +275,29 @@ class Machines(Protocol):
 
     async def read_clock(self, node: NodeId) -> int:
         """What the node believes the time to be, ns."""
+        ...
+
+
+class DiskSpace(msgspec.Struct, frozen=True):
+    """A node's bounded disk: bytes free, and how often the node said that a write of its own found no room."""
+
+    free: int = 0
+    refused: int = 0
+
+
+class BoundedDisks(Protocol):
+    """A cluster with `Capability.DISK_FULL`: every node has a small disk of its own."""
+
+    async def fill_disk(self, node: NodeId) -> None:
+        """From now on the node's disk takes no byte more."""
+        ...
+
+    async def free_disk(self, node: NodeId) -> None:
+        """Give it its room back."""
+        ...
+
+    async def disk_space(self, node: NodeId) -> DiskSpace:
+        """What is free, and what was refused so far."""
         ...
 
 

@@ -24,6 +24,7 @@ from harness import judging, listing, screen
 from harness.console import (
     RUNS,
     BackendOption,
+    HostsOption,
     JsonOption,
     RunsOption,
     SeedOption,
@@ -64,7 +65,11 @@ COMMANDS = {
 
 @app.command()
 def lab(
-    backend: BackendOption = "auto", seed: SeedOption = None, runs: RunsOption = RUNS, json: JsonOption = False
+    backend: BackendOption = "auto",
+    seed: SeedOption = None,
+    runs: RunsOption = RUNS,
+    hosts: HostsOption = None,
+    json: JsonOption = False,
 ) -> int:
     """Run the default suite on real nodes and compare what was claimed with what was observed."""
     from harness import shipped, suite
@@ -72,7 +77,7 @@ def lab(
 
     plans = suite.plans(shipped.suite(), seed, select.scheme_of(backend))
     _sweep()
-    chosen, notes = select.choose(backend, say)
+    chosen, notes = select.choose(backend, say, hosts)
     total = len(plans)
     say(f"the default suite: {total} scenarios on backend {chosen.name}, about {total * 28 // 60 + 1} minutes")
     lines: list[suite.Line] = []
@@ -108,6 +113,7 @@ def run(
     nodes: Annotated[int | None, typer.Option("--nodes", help="tribe size, instead of the scenario's")] = None,
     time: Annotated[str | None, typer.Option("--time", help="length of the load, such as 30s")] = None,
     runs: RunsOption = RUNS,
+    hosts: HostsOption = None,
     json: JsonOption = False,
 ) -> int:
     """Run one scenario once, judge it and write its report."""
@@ -118,7 +124,7 @@ def run(
     plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
     _sweep()
-    chosen, notes = select.choose(backend, say)
+    chosen, notes = select.choose(backend, say, hosts)
     with screen.live(err) as observer:
         judged = commands.run_plan(plan, chosen, runs, notes, observer)
     if json:

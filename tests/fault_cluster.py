@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from faults.port import (
     Capability,
     DiskCount,
+    DiskSpace,
     Link,
     LinkCount,
     MessageRule,
@@ -49,6 +50,8 @@ class _Node:
         self.unsynced = 3
         self.syncs = 0
         self.synced_ms = 0.0
+        self.free = 1 << 20
+        self.refused = 0
 
 
 class _Rule:
@@ -68,8 +71,8 @@ class _Rule:
 
 
 class VirtualCluster:
-    """Implements faults.port.Cluster, MessageRules and Machines; every quarter of a second each usable link carries one
-    message (of every kind), and each node that runs syncs once."""
+    """Implements faults.port.Cluster, MessageRules, Machines and BoundedDisks; every quarter of a second each usable
+    link carries one message (of every kind), and each node that runs syncs once."""
 
     backend = "virtual"
     layer = "virtual"
@@ -111,6 +114,9 @@ class VirtualCluster:
                 node.view += 1
                 node.syncs += 1
                 node.synced_ms += node.sync_ms
+                if not node.free and self.disks_work:  # it cannot record what it would say
+                    node.refused += 1
+                    node.up = False
         for (a, b), count in self._count.items():
             if not self._runs(a):
                 continue
@@ -218,6 +224,17 @@ class VirtualCluster:
         state = self.nodes[node]
         return DiskCount(state.sync_ms, state.syncs, state.synced_ms)
 
+    async def fill_disk(self, node: NodeId) -> None:
+        if self.disks_work:
+            self.nodes[node].free = 0
+
+    async def free_disk(self, node: NodeId) -> None:
+        if self.heal_works:
+            self.nodes[node].free = 1 << 20
+
+    async def disk_space(self, node: NodeId) -> DiskSpace:
+        return DiskSpace(self.nodes[node].free, self.nodes[node].refused)
+
     async def set_clock(self, node: NodeId, skew_ms: float, drift_ppm: float) -> None:
         if self.clocks_work and (self.heal_works or skew_ms or drift_ppm):
             self.nodes[node].skew_ms, self.nodes[node].drift_ppm = skew_ms, drift_ppm
@@ -242,9 +259,10 @@ class VirtualCluster:
         return NodeStatus(node, True, state.incarnation, state.view, state.height, pid=state.pid)
 
     def untouched(self) -> bool:
-        """Is nothing cut, shaped, ruled, down, paused, slow or off?"""
+        """Is nothing cut, shaped, ruled, down, paused, slow, full or off?"""
         states = self.nodes.values()
         usual = all(n.up and not n.paused and not (n.sync_ms or n.skew_ms or n.drift_ppm) for n in states)
+        usual = usual and all(n.free for n in states)
         return usual and not (self.shapes or self.in_force or self.watches) and not any(self.cuts.values())
 
 

@@ -5,6 +5,9 @@ closed, so a killed harness leaves no daemon; the kernel then lets packets pass 
 
     {"op":"shape","links":[["198.18.3.2","198.18.3.3",{"delay_ms":50.0}]]}   -> {"ok":true}
     {"op":"counters"} -> {"links":[[from,to,delayed,lost]],"packets":N,"cpu_ns":N,"late_ns":N}
+
+With `--marked` (backend ssh) a link is not a pair of addresses but the firewall mark of its packets, both times in
+place of `from`, and `to` is empty.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from faults.port import Shape
 from harness.backends.nfqueue import ACCEPT, DROP, Queue
 from harness.backends.shaping import DelayLine
 
-Key: TypeAlias = tuple[bytes, bytes]
+Key: TypeAlias = tuple[bytes, bytes] | int
 BOUND = Path("/proc/net/netfilter/nfnetlink_queue")
 ATTEMPTS = 50
 
@@ -34,8 +37,9 @@ ATTEMPTS = 50
 class Daemon:
     """One queue, one delay line, one harness."""
 
-    def __init__(self, queue: Queue, control: socket.socket, rng: Random) -> None:
+    def __init__(self, queue: Queue, control: socket.socket, rng: Random, marked: bool = False) -> None:
         self._queue = queue
+        self._marked = marked
         self._control = control
         self._line: DelayLine[Key] = DelayLine(rng)
         self._buffer = b""
@@ -61,10 +65,11 @@ class Daemon:
         return select.select([self._queue.fileno(), self._control.fileno()], [], [], timeout)[0]
 
     def _take(self) -> None:
-        now, lost, line = time.monotonic_ns(), [], self._line
+        now, lost, line, marked = time.monotonic_ns(), [], self._line, self._marked
         for packet in self._queue.receive():
             self._packets += 1
-            if not line.admit(now, (packet.source, packet.target), packet.id, packet.length):
+            key = packet.mark if marked else (packet.source, packet.target)
+            if not line.admit(now, key, packet.id, packet.length):
                 lost.append(packet.id)
         if lost:
             self._queue.verdict(lost, DROP)
@@ -89,17 +94,22 @@ class Daemon:
         request = msgspec.json.decode(line)
         if request["op"] == "shape":
             for source, target, shape in request["links"]:
-                self._line.shape((socket.inet_aton(source), socket.inet_aton(target)), msgspec.convert(shape, Shape))
+                key = source if self._marked else (socket.inet_aton(source), socket.inet_aton(target))
+                self._line.shape(key, msgspec.convert(shape, Shape))
             return {"ok": True}
         if request["op"] == "counters":
-            counts = sorted(self._line.counts().items())
-            links = [[socket.inet_ntoa(a), socket.inet_ntoa(b), c.delayed, c.lost] for (a, b), c in counts]
+            counts = sorted(self._line.counts().items(), key=str)
+            links = [[*_names(key), count.delayed, count.lost] for key, count in counts]
             late, self._late_ns = self._late_ns, 0
             return {"links": links, "packets": self._packets, "cpu_ns": time.process_time_ns(), "late_ns": late}
         return {"error": f"unknown op {request['op']!r}"}
 
 
-def bind_free(rng: Random) -> Queue:
+def _names(key: Key) -> tuple[str | int, str]:
+    return (key, "") if isinstance(key, int) else (socket.inet_ntoa(key[0]), socket.inet_ntoa(key[1]))
+
+
+def bind_free(rng: Random, marked: bool = False) -> Queue:
     """Bind a queue number that nobody uses. Raises OSError when none can be had (not root, no NFQUEUE)."""
     try:
         bound = {int(line.split()[0]) for line in BOUND.read_text().splitlines()}
@@ -110,7 +120,7 @@ def bind_free(rng: Random) -> Queue:
         if number in bound:
             continue
         try:
-            return Queue(number)
+            return Queue(number, marked)
         except OSError:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -132,17 +142,18 @@ def main() -> int:
     parser.add_argument("--fd", type=int, required=True, help="our end of the harness's socket pair")
     parser.add_argument("--run", required=True, help="run id")
     parser.add_argument("--seed", type=int, default=0, help="seed of jitter and loss")
+    parser.add_argument("--marked", action="store_true", help="links are firewall marks, not addresses")
     options = parser.parse_args()
     with socket.socket(fileno=options.fd) as control:
         try:
-            queue = bind_free(Random(f"{os.getpid()} {time.monotonic_ns()}"))
+            queue = bind_free(Random(f"{os.getpid()} {time.monotonic_ns()}"), options.marked)
         except OSError as error:
             control.sendall(msgspec.json.encode({"error": str(error)}) + b"\n")
             return 4
         _hurry()
         control.sendall(msgspec.json.encode({"queue": queue.queue}) + b"\n")
         with contextlib.suppress(ConnectionError):
-            Daemon(queue, control, Random(options.seed)).run()
+            Daemon(queue, control, Random(options.seed), options.marked).run()
     return 0
 
 

@@ -16,6 +16,7 @@ from faults.port import NodeId
 from harness.backends.docker_network import Place, labels
 from harness.backends.node_files import wipe_disk, write_private
 from harness.backends.port import ClusterSpec, NodeSpec
+from harness.backends.relocation import relocated
 from nodes.runtime.config import Address, NodeConfig
 
 LINK_PORT, CONTROL_PORT, HTTP_PORT = 7000, 7001, 7002  # every node has an address of its own
@@ -137,11 +138,4 @@ def _attack_path(number: int, file: Path) -> str:
 
 
 def _inside(spec: ClusterSpec, config: ByzantineConfig) -> ByzantineConfig:
-    """The side channel is a directory that all corrupted nodes share; attack files have other paths in there."""
-    mounted = {str(f.resolve()): _attack_path(n, f) for n, f in enumerate(spec.attack_files)}
-    behaviours = []
-    for behaviour in config.behaviours:
-        file, separator, name = behaviour.use.rpartition(":")
-        path = mounted.get(str(Path(file).expanduser().resolve())) if separator else None
-        behaviours.append(msgspec.structs.replace(behaviour, use=f"{path}:{name}") if path else behaviour)
-    return msgspec.structs.replace(config, side_channel=COALITION, behaviours=tuple(behaviours))
+    return relocated(config, COALITION, {f: _attack_path(n, f) for n, f in enumerate(spec.attack_files)})

@@ -23,7 +23,7 @@ NLMSG_ERROR = 2
 REQUEST, ACK = 1, 4
 # attributes of configuration, verdict and packet messages
 CFG_CMD, CFG_PARAMS, CFG_QUEUE_MAXLEN, CFG_MASK, CFG_FLAGS = 1, 2, 3, 4, 5
-PACKET_HDR, VERDICT_HDR, PAYLOAD = 1, 2, 10
+PACKET_HDR, VERDICT_HDR, PACKET_MARK, PAYLOAD = 1, 2, 3, 10
 BIND, COPY_PACKET = 1, 2
 FAIL_OPEN, GSO = 1, 4
 DROP, ACCEPT = 0, 1
@@ -39,12 +39,14 @@ _HEADER = struct.pack("=HH", 4 + HEADER_BYTES, PAYLOAD)
 
 
 class Packet(NamedTuple):
-    """One queued packet: its id in the queue, IPv4 addresses (4 bytes each), and length in bytes."""
+    """One queued packet: its id in the queue, IPv4 addresses (4 bytes each), length in bytes, and its mark (which only
+    `parse(..., marked=True)` reads)."""
 
     id: int
     source: bytes
     target: bytes
     length: int
+    mark: int = 0
 
 
 def attribute(kind: int, data: bytes) -> bytes:
@@ -75,11 +77,11 @@ def configuration(queue: int) -> list[bytes]:
     ]
 
 
-def parse(data: bytes) -> Iterator[Packet]:
-    """The IPv4 packets in what one receive gave; other messages are skipped."""
+def parse(data: bytes, marked: bool = False) -> Iterator[Packet]:
+    """The IPv4 packets in what one receive gave; other messages are skipped. `marked`: with their marks."""
     # The usual case, twice as fast: one packet, its id in the first attribute and the IPv4 header in the last.
     usual = data[4:6] == _PACKET and data[20:24] == _ID and data[-24:-20] == _HEADER and data[:4] == _length(data)
-    if usual and data[-20] >> 4 == 4:
+    if usual and not marked and data[-20] >> 4 == 4:
         yield Packet(int.from_bytes(data[24:28], "big"), data[-8:-4], data[-4:], data[-18] << 8 | data[-17])
         return
     start = 0
@@ -99,28 +101,31 @@ def _length(data: bytes) -> bytes:
 
 
 def _packet(data: bytes, start: int, end: int) -> Packet | None:
-    number, header = -1, b""
+    number, mark, header = -1, 0, b""
     while start + 4 <= end:
         length, kind = struct.unpack_from("=HH", data, start)
         if length < 4:
             break
         if kind == PACKET_HDR:
             (number,) = struct.unpack_from(">I", data, start + 4)
+        elif kind == PACKET_MARK:
+            (mark,) = struct.unpack_from(">I", data, start + 4)
         elif kind == PAYLOAD:
             header = data[start + 4 : start + length]
         start += length + (-length % 4)
     if number < 0:
         return None
     if len(header) < HEADER_BYTES or header[0] >> 4 != 4:
-        return Packet(number, b"", b"", 0)
-    return Packet(number, header[12:16], header[16:20], header[2] << 8 | header[3])
+        return Packet(number, b"", b"", 0, mark)
+    return Packet(number, header[12:16], header[16:20], header[2] << 8 | header[3], mark)
 
 
 class Queue:
     """One bound queue. `queue` is its number. Raises OSError (EPERM without root, EBUSY or EPERM if it is taken)."""
 
-    def __init__(self, queue: int) -> None:
+    def __init__(self, queue: int, marked: bool = False) -> None:
         self.queue = queue
+        self._marked = marked
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
         try:
             self._socket.setsockopt(SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
@@ -154,7 +159,7 @@ class Queue:
                 data = self._socket.recv(4096)
             except BlockingIOError:
                 return
-            yield from parse(data)
+            yield from parse(data, self._marked)
 
     def verdict(self, ids: Iterable[int], verdict: int) -> None:
         """Let packets go, in the order given, or drop them."""

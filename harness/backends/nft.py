@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import json
 import threading
 from functools import cache
 from typing import Any
 
-import msgspec
-
-from harness.backends.port import MachineError
+from harness.outcome import MachineError
 
 JSON_OUTPUT = 1 << 4
 
@@ -57,7 +56,7 @@ class Nft:
         if code:
             said = error.decode(errors="replace").strip()[:400]
             raise NftError(f"nft refused:\n{script.strip()[:400]}\nsaying: {said}")
-        return list(msgspec.json.decode(output)["nftables"]) if output.strip() else []
+        return list(json.loads(output)["nftables"]) if output.strip() else []
 
 
 @cache

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from random import SystemRandom
 
-from harness.backends.port import MachineError
+from harness.outcome import MachineError
 
 _LOWEST = 10_240
 _FALLBACK_END = 32_768  # Linux's usual start of the ephemeral range

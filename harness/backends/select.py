@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 
 from faults.port import Capability, UnsupportedError
 from harness.backends.port import Backend, MachineError
@@ -13,17 +14,25 @@ CLASSES = {
     "process": ("harness.backends.process", "ProcessBackend"),
     "docker": ("harness.backends.docker", "DockerBackend"),
     "sim": ("harness.backends.sim.backend", "SimBackend"),
+    "ssh": ("harness.backends.ssh.backend", "SshBackend"),
 }
 NAMES = ("auto", *CLASSES)
 
 
-def choose(name: str, progress: Callable[[str], None]) -> tuple[Backend, list[str]]:
+def choose(name: str, progress: Callable[[str], None], hosts: Path | None = None) -> tuple[Backend, list[str]]:
     """The backend called `name` and notes for run.json. "auto": containers if an engine answers or can be started.
+    `hosts`: the file that backend ssh needs.
 
     Raises UsageError for a name nobody knows, MachineError when the named one cannot work here.
     """
+    if hosts is not None and name != "ssh":
+        raise UsageError(f"--hosts {hosts}: is for --backend ssh, not {name}")
     if name not in NAMES:
         raise UsageError(f"--backend {name}: no such backend; {nearest(name, list(NAMES))}")
+    if name == "ssh":
+        ssh = make(name, hosts)
+        ssh.prepare(progress)
+        return ssh, []
     if name != "auto":
         return _prepared(name, progress), []
     try:
@@ -54,10 +63,10 @@ def scheme_of(name: str) -> str:
     return make(name).scheme
 
 
-def make(name: str) -> Backend:
+def make(name: str, *settings: object) -> Backend:
     """A backend by name."""
     module, kind = CLASSES[name]
-    backend: Backend = getattr(import_module(module), kind)()
+    backend: Backend = getattr(import_module(module), kind)(*settings)
     return backend
 
 

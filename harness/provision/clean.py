@@ -49,7 +49,7 @@ def sweep(progress: Progress) -> list[str]:
     with _alone(progress) as alone:
         if not alone:
             return []
-        removed = [_told(progress, line) for line in leftovers.sweep()]
+        removed = [_told(progress, line) for line in leftovers.sweep({"ssh": _on_a_host})]
         for thing, remove in _found(progress):
             try:
                 remove()
@@ -114,6 +114,12 @@ def owner_lives(owner: str) -> bool:
 def _abandoned(labels: dict[str, Any]) -> bool:
     """Ours, of this host (an engine may serve several), and its harness is gone."""
     return labels.get(LABEL_HOST) == platform.node() and not owner_lives(str(labels.get(LABEL_OWNER, "")))
+
+
+def _on_a_host(ident: str) -> str | None:
+    from harness.backends.ssh.removal import remover  # paramiko: only where there is something to remove
+
+    return remover(ident)
 
 
 def _found(progress: Progress) -> Iterator[Thing]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.backends.port import MachineError
@@ -20,12 +20,20 @@ def fingerprint() -> str:
     return f"debian {platform.machine()} {SUITE} {' '.join(PACKAGES)}"
 
 
-def build(target: Path, progress: Callable[[str], None]) -> None:
-    """Write the base tar. Raises MachineError where we are not root on a machine with apt or no mirror answers."""
+def build(target: Path, progress: Callable[[str], None], more: Sequence[str] = ()) -> None:
+    """Write the base tar, with `more` packages if asked for. Raises MachineError where we are not root on a machine
+    with apt or no mirror answers."""
     if os.geteuid() != 0:
         raise MachineError("mmdebstrap needs root; run as root, or give the engine a registry")
     ensure_tools(("mmdebstrap",), progress)
-    command = ["mmdebstrap", "--variant=extract", "--quiet", f"--include={','.join(PACKAGES)}", SUITE, str(target)]
+    command = [
+        "mmdebstrap",
+        "--variant=extract",
+        "--quiet",
+        f"--include={','.join((*PACKAGES, *more))}",
+        SUITE,
+        str(target),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MachineError(f"`{' '.join(command)}` failed:\n{done.stderr[-600:]}")

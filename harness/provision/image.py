@@ -81,7 +81,7 @@ def ensure_image(client: docker.DockerClient, progress: Progress) -> str:
         _build_dependencies(client, base, deps)
     tag = _node_tag(deps)
     progress(f"node image: sources ({tag})")
-    context = _context(NODE_FILE.format(source=deps), ((f"src/{name}", data) for name, data in _sources()))
+    context = _context(NODE_FILE.format(source=deps), ((f"src/{name}", data) for name, data in node_sources()))
     _build(client, context, tag)
     _prune(client)
     return tag
@@ -99,7 +99,7 @@ def _deps_tag(base: str) -> str:
 
 def _node_tag(deps: str) -> str:
     content = hashlib.sha256()
-    for name, data in _sources():
+    for name, data in node_sources():
         content.update(name.encode() + b"\0" + hashlib.sha256(data).digest())
     return f"moonquake/node:{_digest(deps, NODE_FILE, content.hexdigest())}"
 
@@ -203,20 +203,25 @@ def _build_dependencies(client: docker.DockerClient, base: str, tag: str) -> Non
     version = _python_version(client, base)
     with tempfile.TemporaryDirectory(prefix="moonquake-") as scratch:
         deps = Path(scratch) / "deps"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
-                   "--require-hashes", "--only-binary=:all:", "--implementation=cp", f"--python-version={version}",
-                   *(f"--platform={p}_{platform.machine()}" for p in PLATFORMS),
-                   f"--target={deps}", "-r", str(LOCK)]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise MachineError(
-                f"downloading the node image's dependencies failed; is a package index reachable?\n{done.stderr[-800:]}"
-            )
+        download_dependencies(deps, version, platform.machine())
         files = ((f"deps/{p.relative_to(deps)}", p.read_bytes()) for p in sorted(deps.rglob("*")) if p.is_file())
         _build(client, _context(DEPENDENCIES_FILE.format(source=base), files), tag)
 
 
-def _sources() -> Iterator[tuple[str, bytes]]:
+def download_dependencies(target: Path, version: str, machine: str) -> None:
+    """What a node needs, as the lock says, for a Python ("3.11") on a glibc Linux. Raises MachineError."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
+               "--require-hashes", "--only-binary=:all:", "--implementation=cp", f"--python-version={version}",
+               *(f"--platform={p}_{machine}" for p in PLATFORMS),
+               f"--target={target}", "-r", str(LOCK)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineError(
+            f"downloading the nodes' dependencies failed; is a package index reachable?\n{done.stderr[-800:]}"
+        )
+
+
+def node_sources() -> Iterator[tuple[str, bytes]]:
     """Files of the packages nodes and faults, and the plug-in table, by name inside the image, sorted."""
     for package in (faults, nodes):
         root = Path(str(package.__file__)).parent

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from harness.backends.port import MachineError
+from harness.outcome import MachineError
 
 PACKAGES = {
     "dockerd": "docker.io",

@@ -15,7 +15,16 @@ class RunClock:
         self._start = start_ns
         self._skew = skew_ms * 1_000_000
         self._drift = drift_ppm
+        self._base = 0  # run time at which the drift began
         self._last = 0
+
+    def set(self, skew_ms: int, drift_ppm: int) -> None:
+        """From now on the node's clock is off by so much and gains so much on the run's; zeros make it true again."""
+        self._skew, self._drift, self._base = skew_ms * 1_000_000, drift_ppm, self.true()
+
+    def off(self) -> int:
+        """How far the node's clock is ahead of the run's now, in nanoseconds."""
+        return self.now() - self.true()
 
     def true(self) -> int:
         """Nanoseconds since the start of the run."""
@@ -25,7 +34,7 @@ class RunClock:
         """The node's own reading of the clock, in nanoseconds; never negative, never smaller than before."""
         elapsed = max(0, time.monotonic_ns() - self._start)
         if self._drift:
-            elapsed += elapsed * self._drift // 1_000_000
+            elapsed += (elapsed - self._base) * self._drift // 1_000_000
         self._last = max(self._last, elapsed + self._skew)
         return self._last
 
@@ -38,5 +47,5 @@ class RunClock:
         """When the node's clock will read `at`, as CLOCK_MONOTONIC seconds: the event loop's time."""
         elapsed = at - self._skew
         if self._drift:
-            elapsed = elapsed * 1_000_000 // (1_000_000 + self._drift)
+            elapsed = (elapsed * 1_000_000 + self._base * self._drift) // (1_000_000 + self._drift)
         return (self._start + elapsed) / 1e9

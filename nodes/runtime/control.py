@@ -1,4 +1,4 @@
-"""The control port: JSON lines over TCP. status, trace (streams), stop."""
+"""The control port: JSON lines over TCP. status, trace (streams), clock, stop."""
 
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ _CHUNK = 256 * 1024
 class Request(msgspec.Struct, frozen=True):
     """One line; unknown fields are ignored, an unknown op is an error."""
 
-    op: Literal["status", "trace", "stop"]
+    op: Literal["status", "trace", "clock", "stop"]
     offset: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = msgspec.field(default=0, name="from")
+    skew_ms: Annotated[int, msgspec.Meta(ge=-(10**6), le=10**6)] | None = None  # clock: set it; without: only read it
+    drift_ppm: Annotated[int, msgspec.Meta(ge=-500_000, le=10**6)] = 0
 
 
 _decoder = msgspec.json.Decoder(Request)
 
 
 class Control:
-    """Serves the port. `status()` gives the reply to the op of that name; `stop()` is called once, after its reply."""
+    """Serves the port. `status()` gives the reply to the op of that name, so does `clock(skew_ms, drift_ppm)`, where a
+    skew of None changes nothing; `stop()` is called once, after its reply."""
 
     def __init__(
         self,
@@ -38,7 +41,9 @@ class Control:
         stop: Callable[[], None],
         trace: TraceWriter,
         reject: Callable[[str, str], None],
+        clock: Callable[[int | None, int], dict[str, Any]] | None = None,
     ) -> None:
+        self._clock = clock
         self._status = status
         self._stop = stop
         self._trace = trace
@@ -97,13 +102,18 @@ class Control:
                 try:
                     request = _decoder.decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                    self._fault(writer, sender, f"{error}; send {{'op': 'status' | 'trace' | 'stop'}} as JSON")
+                    self._fault(
+                        writer, sender, f"{error}; send {{'op': 'status' | 'trace' | 'clock' | 'stop'}} as JSON"
+                    )
                     return
                 await self._answer(request, reader, writer)
 
     async def _answer(self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if request.op == "status":
             self._write(writer, self._status())
+        elif request.op == "clock":
+            answer = self._clock(request.skew_ms, request.drift_ppm) if self._clock else {"error": "no clock to set"}
+            self._write(writer, answer)
         elif request.op == "stop":
             self._write(writer, {"ok": True})
             await writer.drain()

@@ -187,7 +187,13 @@ class _Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, shell.stop)
-        control = Control(lambda: self._status(shell, links), shell.stop, shell.trace, shell.reject)
+
+        def clock(skew_ms: int | None, drift_ppm: int) -> dict[str, Any]:
+            if skew_ms is not None:
+                shell.set_clock(skew_ms, drift_ppm)
+            return {"off_ns": shell.clock.off()}
+
+        control = Control(lambda: self._status(shell, links), shell.stop, shell.trace, shell.reject, clock)
         http = self._http(shell, sockets) if node.http is not None else None
         await links.start(sockets["peer links"])
         await control.start(sockets["control port"])

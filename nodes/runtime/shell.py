@@ -212,6 +212,13 @@ class Shell:
         else:
             self.trace.add(self.clock.true(), effect.event, effect.fields)
 
+    def set_clock(self, skew_ms: int, drift_ppm: int) -> None:
+        """From now on the node's clock is off; timers that run already expire when it shows their time."""
+        self.clock.set(skew_ms, drift_ppm)
+        for timer, (at, handle) in list(self._timers.items()):
+            handle.cancel()
+            self._timers[timer] = (at, self._loop.call_at(self.clock.loop_time(at), self._expire, timer, at))
+
     def _set_timer(self, effect: SetTimer) -> None:
         present = self._timers.get(effect.timer)
         if present is not None:

@@ -100,8 +100,8 @@ def test_a_changed_source_changes_only_the_thin_layer(
     assert engine is not None
     with closing(engine.client()) as client:
         before = images.ensure_image(client, lambda _: None)
-        sources = list(images._sources())
-        monkeypatch.setattr(images, "_sources", lambda: iter([*sources, ("nodes/one_more.py", b"X = 1\n")]))
+        sources = list(images.node_sources())
+        monkeypatch.setattr(images, "node_sources", lambda: iter([*sources, ("nodes/one_more.py", b"X = 1\n")]))
         said: list[str] = []
         after = images.ensure_image(client, said.append)
         assert after != before and len(said) == 1 and "sources" in said[0]

@@ -51,7 +51,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend without nodes."""
-    monkeypatch.setattr(select, "choose", lambda name, progress: (FakeBackend(), []))
+    monkeypatch.setattr(select, "choose", lambda name, progress, hosts: (FakeBackend(), []))
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     monkeypatch.setattr(clean, "sweep", lambda progress: [])
     monkeypatch.setattr(judging, "write_report", plain_report)
     monkeypatch.setattr(runner, "POLL_S", 0.02)
-    monkeypatch.setattr(select, "choose", lambda name, progress: (FakeBackend(), ["a note"]))
+    monkeypatch.setattr(select, "choose", lambda name, progress, hosts: (FakeBackend(), ["a note"]))
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -197,7 +197,7 @@ def test_trouble_in_mid_run(
 
 
 def test_missing_capability_is_usage(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(select, "choose", lambda name, progress: (FakeBackend(capabilities=frozenset()), []))
+    monkeypatch.setattr(select, "choose", lambda name, progress, hosts: (FakeBackend(capabilities=frozenset()), []))
     code, _, err = command("run", written(MINIMAL + FAULT.replace("FAKES", FAKES)))
     assert code == Exit.USAGE
     assert "'cut'" in err and "process" in err
@@ -226,7 +226,7 @@ def test_options_of_an_attack_from_the_command_line(command: Command, judged: di
 def test_an_attack_file_with_a_mistake_is_refused_before_anything_starts(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(select, "choose", lambda name, progress: pytest.fail("a backend was prepared"))
+    monkeypatch.setattr(select, "choose", lambda name, progress, hosts: pytest.fail("a backend was prepared"))
     Path("mine.py").write_text("from faults.byzantine.port import Behaviour\n\n\nclass Mine(Behavior):\n    x = 1\n")
     code, _, err = command("run", written(MINIMAL), "--attack", "mine.py:Mine")
     assert code == Exit.USAGE

@@ -65,10 +65,10 @@ def test_a_source_change_changes_the_nodes_tag_and_a_lock_change_all_tags(
 ) -> None:
     deps = image._deps_tag("moonquake/base:1")
     node = image._node_tag(deps)
-    sources = list(image._sources())
+    sources = list(image.node_sources())
     assert any(name == "nodes/port.py" for name, _ in sources)
     assert not any(name.endswith(".pyc") for name, _ in sources)
-    monkeypatch.setattr(image, "_sources", lambda: iter([*sources, ("nodes/new.py", b"")]))
+    monkeypatch.setattr(image, "node_sources", lambda: iter([*sources, ("nodes/new.py", b"")]))
     assert image._node_tag(deps) != node
     lock = tmp_path / "node.txt"
     lock.write_text("msgspec==0\n")
@@ -87,5 +87,5 @@ def test_equal_content_is_an_equal_context() -> None:
 
 
 def test_behaviours_are_found_by_name_inside_the_image() -> None:
-    table = dict(image._sources())["moonquake-0.dist-info/entry_points.txt"].decode()
+    table = dict(image.node_sources())["moonquake-0.dist-info/entry_points.txt"].decode()
     assert "[moonquake.behaviours]" in table

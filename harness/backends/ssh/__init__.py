@@ -1,0 +1,1 @@
+"""Backend `ssh`: nodes are processes on other hosts, which undo every fault themselves when they lose us."""

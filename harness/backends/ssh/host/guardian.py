@@ -1,0 +1,47 @@
+"""The guardian: `python -m harness.backends.ssh.host.guardian DIRECTORY WARDEN SILENCE_S`, started by the warden.
+
+It hears one byte a second on its standard input. When the warden is gone (kill -9, out of memory) or silent for
+SILENCE_S (stopped), the guardian undoes every fault, ends the nodes, and leaves their files for collection.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+from harness.backends.ssh.host.inforce import InForce, signal_process
+
+LOG = "guardian.log"
+
+
+def watch(descriptor: int, silence_s: float) -> str:
+    """Block until the warden is gone or silent; why, in words."""
+    while True:
+        if not select.select([descriptor], [], [], silence_s)[0]:
+            return f"the warden said nothing for {silence_s:g} s"
+        if not os.read(descriptor, 4096):
+            return "the warden is gone"
+
+
+def main() -> int:
+    """Entry point."""
+    directory, warden, silence_s = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    why = watch(sys.stdin.fileno(), silence_s)
+    signal_process(warden, signal.SIGKILL)  # one that is only stopped must not come back and cut again
+    state = InForce.load(directory)
+    if state.closed:
+        return 0
+    done = state.heal()
+    state.end_nodes()
+    with (directory / LOG).open("a") as log:
+        log.write(f"{why}: {'; '.join(done) or 'nothing was in force'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
