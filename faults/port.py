@@ -34,6 +34,8 @@ class Capability(StrEnum):
     MESSAGE = "message"  # rules per message kind and view: delay, drop, duplicate (no packet layer sees those)
     POWER = "power"  # lose what a node's disk had not synced; slow syncs
     CLOCK = "clock"  # skew and drift of a running node's clock
+    PROGRAM = "program"  # run any program as a node: a target that is not ours
+    MEMBERSHIP = "membership"  # remove members of the running system, and let them join again
     PHYSICS = "physics"  # datagram transport, egress limits, sync times: the `[network]` keys of the simulator
 
 
