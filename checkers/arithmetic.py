@@ -38,7 +38,7 @@ class Bounds:
 
     liveness_deltas   max(12, 6 + 3f) Delta: f silent leaders in a row cost 3 Delta each (1.11), the rest is for
                       repeats; more where the schedule makes the chain wait for longer (`checkers.waits`)
-    liveness_ms       liveness_deltas * Delta + 5 md + idle_delay
+    liveness_ms       liveness_deltas * Delta + 5 md + idle_delay (which says nothing of a system that is not ours)
     inclusion_ms      inclusion time-out + f view time-outs (3 Delta) or that longer wait, three of each, + 20 md + 3000
                       (2.5, 1.11)
     retrieve_ms       4 batch_retry_ms + 10 md, at least 4000: four attempts may ask signers who do not serve, the next
@@ -63,10 +63,11 @@ class Bounds:
         longest = self.waits.longest
         waiting_ms = 0.0 if longest is None else longest.ms(self.delta_ms, self.md_ms)
         self._rest_ms = 5 * self.md_ms + idle_ms
-        self._liveness_given = "liveness_deltas" in given
+        self._liveness_given = bool({"liveness_deltas", "liveness_ms"} & given.keys())
         waited = 6 + waiting_ms / self.delta_ms if self.delta_ms else 0.0
         self.liveness_deltas = float(given.get("liveness_deltas", max(12, 6 + 3 * f, waited)))
-        self.liveness_ms = self.liveness_deltas * self.delta_ms + self._rest_ms
+        liveness_ms = self.liveness_deltas * self.delta_ms + self._rest_ms
+        self.liveness_ms = float(given.get("liveness_ms", liveness_ms))
         inclusion_ms = float(protocol.get("inclusion_timeout_ms", 2000))
         self.inclusion_ms = float(
             given.get(

@@ -35,6 +35,8 @@ class Capability(StrEnum):
     POWER = "power"  # lose what a node's disk had not synced; slow syncs
     CLOCK = "clock"  # skew and drift of a running node's clock
     DISK_FULL = "disk-full"  # take the last free byte of a node's own, bounded disk, and give it back
+    PROGRAM = "program"  # run any program as a node: a target that is not ours
+    MEMBERSHIP = "membership"  # remove members of the running system, and let them join again
     PHYSICS = "physics"  # datagram transport, egress limits, sync times: the `[network]` keys of the simulator
 
 
@@ -298,6 +300,22 @@ class BoundedDisks(Protocol):
 
     async def disk_space(self, node: NodeId) -> DiskSpace:
         """What is free, and what was refused so far."""
+        ...
+
+
+class Members(Protocol):
+    """A cluster with `Capability.MEMBERSHIP`: who belongs to the running system can be changed."""
+
+    async def members(self) -> tuple[NodeId, ...]:
+        """The members, as one of the nodes that are up knows them."""
+        ...
+
+    async def remove_member(self, node: NodeId) -> None:
+        """Have the others remove it, then end it and lose its disk; returns when all that is done."""
+        ...
+
+    async def add_member(self, node: NodeId) -> None:
+        """Have it join again, on an empty disk; returns when it has been started."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Systems that are not ours, as they were released: one system, one file (docs/own-target.md)."""
