@@ -81,7 +81,8 @@ def roster_flaws(info: RunInfo) -> list[str]:
         if sorted([*info.honest, *info.byzantine]) != sorted(info.tribe):
             found.append("run.json: the honest and the Byzantine nodes are not the tribe")
     if info.regime == "within":
-        beyond = len({*info.byzantine, *info.amnesiac}) > tribe_faults(len(info.tribe))
+        lost = identities(info, [*info.byzantine, *info.amnesiac])
+        beyond = len(lost) > tribe_faults(len(identities(info, info.tribe)))
         for clan in info.clans:
             beyond |= len({*info.byzantine, *info.amnesiac} & set(clan)) > clan_faults(len(clan))
         if beyond:
@@ -89,6 +90,12 @@ def roster_flaws(info: RunInfo) -> list[str]:
     elif "cluster" in scenario and not info.interrupted and _surely_within(info):
         found.append("run.json says 'beyond the bound' of an adversary that is within every bound")
     return found + _thresholds(info)
+
+
+def identities(info: RunInfo, nodes: Iterable[str]) -> set[str]:
+    """Who votes as these nodes: nodes with one key (twins) are one replica."""
+    voters: dict[str, Any] = info.parameters.get("validators") or {}
+    return {str((voters.get(node) or {}).get("key") or info.public_keys.get(node) or node) for node in nodes}
 
 
 def _surely_within(info: RunInfo) -> bool:

@@ -66,7 +66,7 @@ def _faults(chain: Chain, told: Told) -> list[tuple[str, str]]:
         faults.append(("wrong-chain", f"it is of chain {header.chain_id!r}, this one is {chain.id!r}"))
     if block.height > 1 and block.last_commit.block_id != header.last_block_id:
         faults.append(("commit-for-another", "the commit that it carries is not one of its parent"))
-    parent = chain.blocks.get(header.last_block_id.hash)
+    parent = chain.blocks.get(header.last_block_id.block)
     announced = parent.block.header.next_validators_hash if parent is not None else ""
     if block.height == 1:
         announced = next(iter(chain.sets))  # the genesis comes first
@@ -79,7 +79,7 @@ def _invalid(found: Sequence[Sealed]) -> list[Anomaly]:
     return [
         Anomaly(
             one.kind,
-            f"{' and '.join(one.nodes)} took {short(one.commit.block_id.hash)} at height {one.commit.height} for"
+            f"{' and '.join(one.nodes)} took {short(one.commit.block_id.block)} at height {one.commit.height} for"
             f" committed in round {one.commit.round}, but {one.fault}",
             [one.event],
         )
@@ -92,14 +92,14 @@ def _two(good: Sequence[Sealed], names: dict[str, str]) -> list[Anomaly]:
     """Heights with good commits of two blocks, and who signed both."""
     by_height: dict[int, dict[str, Sealed]] = {}
     for one in good:
-        by_height.setdefault(one.commit.height, {}).setdefault(one.commit.block_id.hash, one)
+        by_height.setdefault(one.commit.height, {}).setdefault(one.commit.block_id.block, one)
     anomalies = []
     for height in sorted(by_height):
         several = list(by_height[height].values())
         if len(several) > 1:
             both = [names.get(a, a) for a in several[0].signers if a in several[1].signers]
             told = " and ".join(
-                f"{short(one.commit.block_id.hash)} (round {one.commit.round}, told by {', '.join(one.nodes)})"
+                f"{short(one.commit.block_id.block)} (round {one.commit.round}, told by {', '.join(one.nodes)})"
                 for one in several
             )
             summary = f"height {height} has commits for {told}; {', '.join(both)} signed both"
@@ -109,7 +109,7 @@ def _two(good: Sequence[Sealed], names: dict[str, str]) -> list[Anomaly]:
 
 def _unjustified(index: Index, good: Sequence[Sealed]) -> tuple[list[Anomaly], int]:
     """Final blocks without a commit that their own node told, and how many of these are a node's newest."""
-    committed = {(node, one.commit.block_id.hash.lower()) for one in good for node in one.nodes}
+    committed = {(node, one.commit.block_id.block) for one in good for node in one.nodes}
     tips: dict[str, int] = {}
     finals = index.events("finalise")
     for event in finals:

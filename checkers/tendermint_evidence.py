@@ -22,7 +22,6 @@ from checkers.tendermint.records import (
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
-WITHIN = 20  # blocks from the double vote to the evidence of it
 KINDS = {1: "prevote", 2: "precommit"}
 
 
@@ -43,7 +42,7 @@ class Accusation:
 
 
 class TendermintEvidence(Judge):
-    """DuplicateVoteEvidence on the chain proves a double vote of a corrupted validator, within `within` blocks.
+    """DuplicateVoteEvidence on the chain proves a double vote of a corrupted validator, within evidence_blocks.
 
     Both votes must verify, be of one validator, height, round and type, and for different blocks. Anomalies:
     false-evidence, honest-culprit (proven, but run.json says that this validator was honest), late-evidence,
@@ -54,21 +53,18 @@ class TendermintEvidence(Judge):
 
     property: ClassVar[str] = "tendermint-evidence"
 
-    def __init__(self, within: int = WITHIN) -> None:
-        self._within = within
-
     def judge(self, index: Index) -> Verdict:
         chain, names, corrupt = chain_of(index), names_of(index.info), corrupt_of(index.info)
-        accusations = list(_accusations(chain))
+        within, accusations = index.bounds.evidence_blocks, list(_accusations(chain))
         anomalies: list[Anomaly] = []
         seen: dict[bytes, Accusation] = {}
         for one in accusations:
-            anomalies += self._judged(chain, one, corrupt, names)
+            anomalies += _judged(chain, one, corrupt, names, within)
             before = seen.setdefault(one.proof.encoded(), one)
             if before is not one and before.told.block.block != one.told.block.block:
                 anomalies += _repeated(before, one, names)
         accused = {one.address for one in accusations}
-        anomalies += self._unpunished(index, chain, accused, names)
+        anomalies += _unpunished(index, chain, accused, names)
         doubts = []
         missing = sorted(names.get(address, address) for address in corrupt - accused)
         if missing:
@@ -77,43 +73,46 @@ class TendermintEvidence(Judge):
             "evidence": len(seen),
             "culprits": sorted({names.get(address, address) for address in accused}),
             "blocks_until_evidence": sorted({one.told.block.height - one.height for one in seen.values()}),
-            "bound_blocks": self._within,
+            "bound_blocks": within,
         }
         nothing = "no honest node told a block (tendermint-block): is this a run of CometBFT?"
         return conclude(self.property, len(chain.blocks), anomalies, measures, nothing, doubts)
 
-    def _judged(self, chain: Chain, one: Accusation, corrupt: set[str], names: dict[str, str]) -> list[Anomaly]:
-        told, who = one.told, names.get(one.address, one.address)
-        where = f"the evidence against {who} in block {told.block.height} ({told.node})"
-        false = _false(chain, one)
-        if false:
-            return [Anomaly("false-evidence", f"{where} proves nothing: {false}", [told.event])]
-        kind = KINDS.get(one.proof.vote_a.type, "vote")
-        if one.address not in corrupt:
-            summary = f"{where} holds: {who}, said to be honest, signed two {kind}s of height {one.height}"
-            return [Anomaly("honest-culprit", summary, [told.event])]
-        blocks = told.block.height - one.height
-        if blocks > self._within:
-            summary = f"{where} is of height {one.height}: {blocks} blocks later, bound {self._within}"
-            return [Anomaly("late-evidence", summary, [told.event])]
-        return []
 
-    def _unpunished(self, index: Index, chain: Chain, accused: set[str], names: dict[str, str]) -> list[Anomaly]:
-        top = max((told.block.height for told in chain.told), default=0)
-        forked = min((h for h, blocks in index.finals.items() if len(blocks) > 1), default=top + 1)
-        first: dict[tuple[str, int, int], tuple[BlockId, TraceEvent]] = {}
-        anomalies: dict[str, Anomaly] = {}
-        for address, height, round_, voted, event in _precommits(chain):
-            other, record = first.setdefault((address, height, round_), (voted, event))
-            if other == voted or height >= forked or height + self._within > top or address in accused:
-                continue
-            who = names.get(address, address)
-            summary = (
-                f"{who} signed two precommits of height {height} in round {round_}, which {record['node']} and"
-                f" {event['node']} hold; in {top - height} blocks no evidence of it came"
-            )
-            anomalies.setdefault(address, Anomaly("unpunished", summary, [record, event]))
-        return list(anomalies.values())
+def _judged(chain: Chain, one: Accusation, corrupt: set[str], names: dict[str, str], within: int) -> list[Anomaly]:
+    told, who = one.told, names.get(one.address, one.address)
+    where = f"the evidence against {who} in block {told.block.height} ({told.node})"
+    false = _false(chain, one)
+    if false:
+        return [Anomaly("false-evidence", f"{where} proves nothing: {false}", [told.event])]
+    kind = KINDS.get(one.proof.vote_a.type, "vote")
+    if one.address not in corrupt:
+        summary = f"{where} holds: {who}, said to be honest, signed two {kind}s of height {one.height}"
+        return [Anomaly("honest-culprit", summary, [told.event])]
+    blocks = told.block.height - one.height
+    if blocks > within:
+        summary = f"{where} is of height {one.height}: {blocks} blocks later, bound {within}"
+        return [Anomaly("late-evidence", summary, [told.event])]
+    return []
+
+
+def _unpunished(index: Index, chain: Chain, accused: set[str], names: dict[str, str]) -> list[Anomaly]:
+    within = index.bounds.evidence_blocks
+    top = max((told.block.height for told in chain.told), default=0)
+    forked = min((h for h, blocks in index.finals.items() if len(blocks) > 1), default=top + 1)
+    first: dict[tuple[str, int, int], tuple[BlockId, TraceEvent]] = {}
+    anomalies: dict[str, Anomaly] = {}
+    for address, height, round_, voted, event in _precommits(chain):
+        other, record = first.setdefault((address, height, round_), (voted, event))
+        if other == voted or height >= forked or height + within > top or address in accused:
+            continue
+        who = names.get(address, address)
+        summary = (
+            f"{who} signed two precommits of height {height} in round {round_}, which {record['node']} and"
+            f" {event['node']} hold; in {top - height} blocks no evidence of it came"
+        )
+        anomalies.setdefault(address, Anomaly("unpunished", summary, [record, event]))
+    return list(anomalies.values())
 
 
 def _accusations(chain: Chain) -> Iterator[Accusation]:
@@ -159,7 +158,7 @@ def _set_at(chain: Chain, told: Told, height: int) -> Set:
     """The validators of that height on the branch that ends in this block. Raises EvidenceError if nobody told it."""
     block = told.block
     while block.height > height:
-        parent = chain.blocks.get(block.header.last_block_id.hash)
+        parent = chain.blocks.get(block.header.last_block_id.block)
         if parent is None:
             break
         block = parent.block

@@ -27,7 +27,7 @@ TARGETS = ("supra",)
 T = TypeVar("T")
 BOUNDS = (
     "liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
-    "catch_up_ms",
+    "catch_up_ms", "evidence_blocks",
 )  # fmt: skip
 
 

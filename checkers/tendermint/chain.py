@@ -91,7 +91,7 @@ def chain_of(index: Index) -> Chain:
     for event in index.events("tendermint-block"):
         block = read(event, Block)
         chain.told.append(Told(event["node"], block, event))
-        chain.blocks.setdefault(block.block, chain.told[-1])
+        chain.blocks.setdefault(block.block.lower(), chain.told[-1])
     chain.commits = _commits(index, chain.told)
     return chain
 
@@ -138,7 +138,7 @@ def sealed(chain: Chain) -> tuple[list[Sealed], list[str]]:
     """Every commit, judged; and why some could not be."""
     found, doubts = [], []
     for commit, event, nodes in chain.commits:
-        at = chain.blocks.get(commit.block_id.hash)
+        at = chain.blocks.get(commit.block_id.block)
         if at is None:
             doubts.append(f"{nodes[0]} told a commit of height {commit.height} whose block no honest node told")
             continue

@@ -38,6 +38,11 @@ class BlockId(msgspec.Struct, frozen=True):
     def nil(self) -> bool:
         return not self.hash and not self.parts.total and not self.parts.hash
 
+    @property
+    def block(self) -> str:
+        """The block's hash as traces write it, in lower case."""
+        return self.hash.lower()
+
     def encoded(self) -> bytes:
         inner = whole(1, self.parts.total) + data(2, unhex(self.parts.hash))
         return data(1, unhex(self.hash)) + nested(2, inner)
