@@ -32,7 +32,7 @@ class TendermintCommits(Judge):
         good = [one for one in found if not one.fault]
         names = names_of(index.info)
         anomalies = _blocks(chain) + _invalid(found) + _two(good, names)
-        unsealed, tips = _unjustified(index, good)
+        unsealed, tips = _unjustified(index, chain)
         measures: dict[str, Any] = {
             "blocks": len(chain.blocks),
             "commits": len(found),
@@ -107,9 +107,10 @@ def _two(good: Sequence[Sealed], names: dict[str, str]) -> list[Anomaly]:
     return anomalies
 
 
-def _unjustified(index: Index, good: Sequence[Sealed]) -> tuple[list[Anomaly], int]:
-    """Final blocks without a commit that their own node told, and how many of these are a node's newest."""
-    committed = {(node, one.commit.block_id.block) for one in good for node in one.nodes}
+def _unjustified(index: Index, chain: Chain) -> tuple[list[Anomaly], int]:
+    """Final blocks without a commit that their own node told, and how many of these are a node's newest. Whether the
+    commits are good is judged elsewhere."""
+    committed = {(node, commit.block_id.block) for commit, _, nodes in chain.commits for node in nodes}
     tips: dict[str, int] = {}
     finals = index.events("finalise")
     for event in finals:
@@ -122,8 +123,7 @@ def _unjustified(index: Index, good: Sequence[Sealed]) -> tuple[list[Anomaly], i
     anomalies = [
         Anomaly(
             "unjustified",
-            f"{event['node']} holds {short(event['block'])} final at height {event['height']}, and tells no good commit"
-            " of it",
+            f"{event['node']} holds {short(event['block'])} final at height {event['height']}, and tells no commit of it",
             [dict(event)],
         )
         for event in bare.values()

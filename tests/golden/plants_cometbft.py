@@ -85,7 +85,7 @@ def one_signature_for_another(world: World, story: Story) -> None:
 def two_of_four(world: World, story: Story) -> None:
     become(story)
     held = story.events("tendermint-commit", node="n0")[0]
-    held["commit"] = signed(held["commit"], ("n0", "n1"))
+    held["commit"] = signed(held["commit"], ("n0", "n2"))
 
 
 @plant("tendermint-commits", "commit-for-another")
