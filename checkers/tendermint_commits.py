@@ -123,7 +123,7 @@ def _unjustified(index: Index, chain: Chain) -> tuple[list[Anomaly], int]:
     anomalies = [
         Anomaly(
             "unjustified",
-            f"{event['node']} holds {short(event['block'])} final at height {event['height']}, and tells no commit of it",
+            f"{event['node']} holds {short(event['block'])} final at height {event['height']}, and tells no commit",
             [dict(event)],
         )
         for event in bare.values()

@@ -14,13 +14,14 @@ import asyncio
 from itertools import count
 from typing import Any
 
-from harness.http import UnansweredError
+from harness.http import NeverSentError, UnansweredError
 from harness.targets.cometbft import rpc
 from harness.targets.port import Node, Operation, Outcome
 
 WAYS = ("commit", "sync", "async")
 READS = ("ordered", "local")
 ANSWER_S = 12.0  # CometBFT itself gives up waiting for a block after ten
+RESEND_S = 1.0
 LOOK_S = 0.2  # between two looks for a transaction in the blocks
 BARRIER = b"barrier"
 
@@ -44,14 +45,18 @@ class Client:
         return await self._write(transaction(key, value), node)
 
     async def _write(self, sent: bytes, node: Node) -> Outcome:
+        doubt = ""  # what was lost on the way before may have arrived
         for attempt in range(self._resends + 1):
+            if attempt:
+                await asyncio.sleep(RESEND_S)
             try:
                 return await self._send(sent, node)
-            except (ConnectionError, TimeoutError):
-                if attempt == self._resends:
+            except NeverSentError:
+                if attempt == self._resends and not doubt:
                     raise
-                await asyncio.sleep(1.0)
-        raise AssertionError("unreachable")
+            except (ConnectionError, TimeoutError) as error:
+                doubt = str(error) or type(error).__name__
+        raise UnansweredError(f"sent {self._resends + 1} times: {doubt}")
 
     async def _send(self, sent: bytes, node: Node) -> Outcome:
         tx = rpc.identity(sent)

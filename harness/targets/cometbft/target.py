@@ -9,7 +9,7 @@ from faults.port import Capability, Roster
 from harness.provision.golang import GoProgram
 from harness.targets.cometbft import keys, rpc
 from harness.targets.cometbft.blocks import Reader
-from harness.targets.cometbft.client import READS, WAYS, Client
+from harness.targets.cometbft.client import ANSWER_S, READS, WAYS, Client
 from harness.targets.packaged import Packaged
 from harness.targets.port import GO_KEEPS_ITS_CLOCK, Node, Operation, Outcome, Program, Report, Site, Target
 
@@ -24,11 +24,12 @@ class CometBFT(Target):
     name: ClassVar[str] = "cometbft"
     binaries: ClassVar[tuple[Packaged, ...]] = (COMETBFT,)
     ports: ClassVar[tuple[str, ...]] = (P2P, rpc.RPC)
-    workloads: ClassVar[tuple[str, ...]] = ("registers",)
+    workloads: ClassVar[tuple[str, ...]] = ("registers", "duplicate-writes")
     checkers: ClassVar[tuple[str, ...]] = (
         "fork", "prefix", "liveness", "dedup", "linearizable", "tendermint-commits", "tendermint-evidence",
     )  # fmt: skip
     least: ClassVar[int] = 1
+    patience_s: ClassVar[float] = ANSWER_S
     makes_blocks: ClassVar[bool] = True
     refuses: ClassVar[Mapping[Capability, str]] = {Capability.CLOCK: GO_KEEPS_ITS_CLOCK}
 
