@@ -57,7 +57,8 @@ class Bounds:
         view_ms = 3 * self.delta_ms
         idle_ms = float(protocol.get("idle_delay_ms", 0))
         self.liveness_deltas = float(given.get("liveness_deltas", max(12, 6 + 3 * f)))
-        self.liveness_ms = self.liveness_deltas * self.delta_ms + 5 * self.md_ms + idle_ms
+        liveness_ms = self.liveness_deltas * self.delta_ms + 5 * self.md_ms + idle_ms
+        self.liveness_ms = float(given.get("liveness_ms", liveness_ms))
         inclusion_ms = float(protocol.get("inclusion_timeout_ms", 2000))
         self.inclusion_ms = float(
             given.get("inclusion_ms", inclusion_ms + 3 * view_ms * f + 20 * self.md_ms + idle_ms + 3000)

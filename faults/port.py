@@ -279,6 +279,22 @@ class Machines(Protocol):
         ...
 
 
+class Members(Protocol):
+    """A cluster with `Capability.MEMBERSHIP`: who belongs to the running system can be changed."""
+
+    async def members(self) -> tuple[NodeId, ...]:
+        """The members, as one of the nodes that are up knows them."""
+        ...
+
+    async def remove_member(self, node: NodeId) -> None:
+        """Have the others remove it, then end it and lose its disk; returns when all that is done."""
+        ...
+
+    async def add_member(self, node: NodeId) -> None:
+        """Have it join again, on an empty disk; returns when it has been started."""
+        ...
+
+
 class Fault(Protocol):
     """Harm to the environment. One fault, one file; parameters by keyword in the constructor, validated there."""
 

@@ -1,40 +1,28 @@
-"""Wallets that talk to the gateways over HTTP, and write down what they were told (Jepsen's semantics).
+"""Wallets that talk to the gateways over HTTP (how they are the load of a run: harness/load.py).
 
-A process is sequential: it has at most one operation in flight. ok = the gateway reported execution finality; fail =
-refused, aborted or never sent: it did not take effect and never will; info = unknown: the process retires, and a new
-process with a fresh account takes its place.
+ok = the gateway reported execution finality; fail = refused, aborted or never sent: it did not take effect and never
+will; info = unknown: the process retires, and a new process with a fresh account takes its place.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
 
 import msgspec
 
-from harness.backends.port import Requests
+from harness.backends.port import Requests, RunningCluster
 from harness.genesis import Genesis, Wallet
 from harness.http import NeverSentError, UnansweredError
-from harness.recorder import Recorder
+from harness.load import Asked, Clock, Opening, Told
 from harness.workloads.port import Task, Workload, unsigned
 from nodes.messages import Transaction, encode, tx_id
 
 POLL_S = 10.0  # one long poll
 RETRY_S = 0.25
-
-
-class Clock(Protocol):
-    """The run's clock, as `faults.port.Cluster` has it."""
-
-    def now(self) -> int:
-        """Nanoseconds since the start of the run."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait on this clock."""
-        ...
+OPERATION_S = 60.0  # an operation whose end is not known by then is info
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -46,15 +34,6 @@ class Answer(msgspec.Struct, frozen=True):
     phases: dict[str, int] = {}
     reads: list[list[int]] = []
     advances: bool = True
-
-
-class Tally(msgspec.Struct):
-    """Operations so far, for progress lines."""
-
-    invoked: int = 0
-    ok: int = 0
-    fail: int = 0
-    info: int = 0
 
 
 class GatewayClient:
@@ -145,113 +124,70 @@ def _final(status: dict[str, Any]) -> Answer | None:
     return None
 
 
-class Load:
-    """`clients` processes that together start `rate` operations a second; never more than `clients` in flight."""
+class WalletDriver:
+    """Wallets of a cluster of ours: a process has one funded account, and one gateway of its own."""
 
-    def __init__(
-        self,
-        genesis: Genesis,
-        workload: Workload,
-        gateways: Mapping[str, str],
-        recorder: Recorder,
-        clock: Clock,
-        rate: float,
-        clients: int,
-        http: Callable[[], AbstractAsyncContextManager[Requests]],
-        timeout_s: float = 60.0,
-    ) -> None:
+    def __init__(self, genesis: Genesis, workload: Workload, timeout_s: float = OPERATION_S) -> None:
         self._genesis = genesis
         self._workload = workload
-        self._gateways = gateways
-        self._recorder = recorder
-        self._clock = clock
-        self._rate = rate
-        self._clients = clients
-        self._http = http
         self._timeout_s = timeout_s
-        self._next_process = 0
         self._next_wallet = 0
-        self._next_start = 0  # ns: when the next operation may start
-        self._closing = False
-        self.tally = Tally()
 
-    async def run(self) -> None:
-        """Load the cluster until `close`; returns when nothing is in flight any more.
+    @asynccontextmanager
+    async def open(self, cluster: RunningCluster) -> AsyncIterator[Opening]:
+        """See `harness.load.Driver`."""
+        names = tuple(cluster.gateways)
+        async with cluster.http() as http:
+            client = GatewayClient(http, cluster.gateways, cluster)
+            yield lambda number: WalletProcess(self, client, names[number % len(names)])
 
-        Cancelling it turns what is in flight into info. Raises RecordingError.
-        """
-        self._next_start = self._clock.now()
-        async with self._http() as http:
-            client = GatewayClient(http, self._gateways, self._clock)
-            workers = [asyncio.create_task(self._worker(client)) for _ in range(self._clients)]
-            try:
-                await asyncio.gather(*workers)
-            finally:
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-
-    def close(self) -> None:
-        """Start no more operations."""
-        self._closing = True
-
-    async def _worker(self, client: GatewayClient) -> None:
-        while not self._closing:
-            self._next_process += 1
-            await self._process(client, self._next_process - 1)
-
-    async def _process(self, client: GatewayClient, process: int) -> None:
-        """One process number until it retires (an operation of unknown outcome) or the load ends."""
-        names = tuple(self._gateways)
-        wallet, seq, own = self._fresh_wallet(), 0, names[process % len(names)]
-        while await self._turn():
-            task = self._workload.next(wallet, seq)
-            transaction = self._sign(wallet, seq, task)
-            answer = await self._operation(client, process, task, transaction, task.gateways or (own,))
-            if answer.kind == "info":
-                return
-            if answer.advances:
-                seq += 1
-            elif answer.error.startswith("aborted"):  # how the account stands is not certain: take a fresh one
-                wallet, seq = self._fresh_wallet(), 0
-
-    def _fresh_wallet(self) -> Wallet:
+    def fresh_wallet(self) -> Wallet:
+        """The next account that nobody has used."""
         self._next_wallet += 1
         return self._genesis.wallet(self._next_wallet - 1)
 
-    async def _turn(self) -> bool:
-        """Wait for this worker's slot at the common rate; missed slots are not made up for. False when closing."""
-        start = max(self._next_start, self._clock.now())
-        self._next_start = start + int(1e9 / self._rate)
-        await self._clock.sleep(max(0, start - self._clock.now()) / 1e9)
-        return not self._closing
+    def task(self, wallet: Wallet, seq: int) -> Task:
+        """What the workload asks for."""
+        return self._workload.next(wallet, seq)
 
-    def _sign(self, wallet: Wallet, seq: int, task: Task) -> Transaction:
+    def sign(self, wallet: Wallet, seq: int, task: Task) -> Transaction:
+        """The task as the wallet's transaction."""
         blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations, task.padding)
         statement = self._genesis.domain.transaction(tx_id(blank))
         return msgspec.structs.replace(blank, signature=wallet.signer.sign(statement))
 
-    async def _operation(
-        self, client: GatewayClient, process: int, task: Task, transaction: Transaction, gateways: tuple[str, ...]
-    ) -> Answer:
-        tx = tx_id(transaction).hex()
-        self._recorder.record(process, "invoke", task.f, task.value, tx=tx, gateway=gateways[0])
-        self.tally.invoked += 1
-        try:
-            answer = await client.perform(transaction, gateways, task.copies, self._timeout_s)
-        except asyncio.CancelledError:
-            self._conclude(process, task, tx, gateways[0], Answer("info", "the run ended first"))
-            raise
-        self._conclude(process, task, tx, gateways[0], answer)
-        return answer
+    async def perform(self, client: GatewayClient, transaction: Transaction, task: Task, own: str) -> Answer:
+        """Submit and wait, within this driver's patience."""
+        return await client.perform(transaction, task.gateways or (own,), task.copies, self._timeout_s)
 
-    def _conclude(self, process: int, task: Task, tx: str, gateway: str, answer: Answer) -> None:
-        value = _with_reads(task, answer.reads) if answer.kind == "ok" else task.value
-        self._recorder.record(
-            process, answer.kind, task.f, value, tx=tx, gateway=gateway, phase=answer.phase, phases=answer.phases,
-            error=answer.error,
-        )  # fmt: skip
-        setattr(self.tally, answer.kind, getattr(self.tally, answer.kind) + 1)
+
+class WalletProcess:
+    """One process: an account and its next sequence number."""
+
+    def __init__(self, driver: WalletDriver, client: GatewayClient, own: str) -> None:
+        self._driver = driver
+        self._client = client
+        self._own = own
+        self._wallet, self._seq = driver.fresh_wallet(), 0
+        self._task: Task
+        self._transaction: Transaction
+
+    def next(self) -> Asked:
+        """See `harness.load.Process`."""
+        task = self._task = self._driver.task(self._wallet, self._seq)
+        transaction = self._transaction = self._driver.sign(self._wallet, self._seq, task)
+        return Asked(task.f, task.value, tx_id(transaction).hex(), (task.gateways or (self._own,))[0])
+
+    async def perform(self) -> Told:
+        """See `harness.load.Process`."""
+        answer = await self._driver.perform(self._client, self._transaction, self._task, self._own)
+        if answer.kind != "info":
+            if answer.advances:
+                self._seq += 1
+            elif answer.error.startswith("aborted"):  # how the account stands is not certain: take a fresh one
+                self._wallet, self._seq = self._driver.fresh_wallet(), 0
+        value = _with_reads(self._task, answer.reads) if answer.kind == "ok" else None
+        return Told(answer.kind, value, answer.error, answer.phase, answer.phases)
 
 
 def _with_reads(task: Task, reads: list[list[int]]) -> Any:

@@ -15,7 +15,10 @@ ON_REQUEST = frozenset((
     "linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays", "forensics", "accountability",
     "preconfirmation", "accusations", "catch-up", "fallbacks", "view-sync", "commit-bound", "reorg",
 ))  # fmt: skip
-OWED = {"list-append": ("elle-list-append",)}  # workload -> checkers that judge each of its runs
+OWED = {
+    "list-append": ("elle-list-append",), "lists": ("elle-list-append",), "registers": ("linearizable",),
+    "register-transactions": ("elle-rw-register",),
+}  # fmt: skip  # workload -> checkers that judge each of its runs
 _WORST = (Status.FAIL, Status.UNKNOWN, Status.PASS)
 # No adversary, however strong, makes honest nodes do this: a defect of theirs, never the violation that was meant.
 NEVER = frozenset((

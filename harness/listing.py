@@ -16,10 +16,11 @@ def rows(what: str) -> dict[str, str]:
         raise UsageError(f"list {what}: {nearest(what, list(KINDS))}")
     # What follows knows every backend: imported here, so that commands that start nothing start fast.
     from harness.backends import select
-    from harness.scenario import TARGETS
+    from harness.scenario_cluster import OURS
 
     if what == "targets":
-        return dict.fromkeys(TARGETS, "The Supra stack: tribe, clans, families, gateways.")
+        others = {name: summary(kind) for name, kind in plugins.registered(what).items()}
+        return {OURS: "The Supra stack: tribe, clans, families, gateways.", **others}
     if what == "backends":
         return {name: summary(type(select.make(name))) for name in select.CLASSES}
     if what == "scenarios":

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from faults.byzantine.registry import load_behaviour
-from faults.port import Capability, Fault
+from faults.port import Capability, Fault, Roster
 from faults.profiles import base_shapes, mean_delay_ms
 from harness import expectations, plugins, regime
-from harness.backends.port import Backend, ClusterSpec, Physics
+from harness.backends.port import Backend, ClusterSpec, Physics, ProgramSpec
 from harness.backends.select import require
+from harness.client import WalletDriver
 from harness.genesis import SPARE_ACCOUNTS, Genesis, attack_files, make_genesis, random_of, wallet_seed
+from harness.load import Driver
 from harness.nemesis import Planned
 from harness.outcome import ScenarioError, UsageError, nearest
 from harness.scenario import BehaviourSection, FaultSection, Scenario
-from harness.workloads.port import Workload, World
+from harness.scenario_cluster import OURS
+from harness.targets import making
+from harness.targets.port import Target
+from harness.workloads.port import World
 from nodes.committee import ConfigError
 from nodes.ideal import IdealSigner
 from results.store import FaultInfo, RunInfo
@@ -25,16 +32,21 @@ FOREVER_NS = 2**62
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A run, decided. `faults` pairs each fault section with the object that will be injected."""
+    """A run, decided. `faults` pairs each fault section with the object that will be injected.
+
+    Either `genesis` (a cluster of ours) or `target` (a system that is not) is there.
+    """
 
     scenario: Scenario
     seed: int
-    genesis: Genesis
+    roster: Roster
     regime: regime.Regime
-    workload: Workload
+    driver: Driver
     faults: tuple[tuple[int, FaultSection, Fault], ...]
     checkers: tuple[str, ...]
     needs: dict[Capability, str]  # what the backend must be able to do, and what for
+    genesis: Genesis | None = None
+    target: Target | None = None
 
 
 def resolve(scenario: Scenario, seed: int, scheme: str = "ed25519") -> Plan:
@@ -42,21 +54,36 @@ def resolve(scenario: Scenario, seed: int, scheme: str = "ed25519") -> Plan:
 
     Raises UsageError (ScenarioError mostly) for anything that makes no sense.
     """
+    numbered = enumerate(scenario.faults, len(scenario.adversary.behaviours) + 1)
+    faults = tuple((number, f, _fault(f, scenario)) for number, f in numbered)
+    if scenario.cluster.target != OURS:
+        return _foreign(scenario, seed, faults)
     checkers = _checkers(scenario)
     for behaviour in scenario.adversary.behaviours:
         _behaviour(behaviour, scenario)
-    numbered = enumerate(scenario.faults, len(scenario.adversary.behaviours) + 1)
-    faults = tuple((number, f, _fault(f, scenario)) for number, f in numbered)
     try:
         genesis = make_genesis(scenario, seed, scheme)
     except ConfigError as error:
         raise ScenarioError(f"{scenario.source}: cluster: {error}") from error
     judged = regime.check(scenario, genesis.roster.byzantine)
-    world = World.of(genesis)
+    making.refuse_foreign(scenario)
     workload = plugins.build(
-        "workloads", scenario.workload.kind, scenario.workload.options, world, random_of(seed, "workload")
+        "workloads", scenario.workload.kind, scenario.workload.options, World.of(genesis), random_of(seed, "workload")
     )
-    return Plan(scenario, seed, genesis, judged, workload, faults, checkers, _needs(scenario, faults))
+    driver = WalletDriver(genesis, workload)
+    needs = _needs(scenario, faults)
+    return Plan(scenario, seed, genesis.roster, judged, driver, faults, checkers, needs, genesis)
+
+
+def _foreign(scenario: Scenario, seed: int, faults: tuple[tuple[int, FaultSection, Fault], ...]) -> Plan:
+    """The plan for a system that is not ours."""
+    roster = making.roster_of(scenario)
+    target = making.make_target(scenario, roster, seed)
+    checkers = _checkers(scenario, target.checkers)
+    judged = regime.check(scenario, roster.byzantine, target.beyond(scenario.adversary.crashes))
+    driver = making.make_driver(scenario, target, seed)
+    needs = making.needs_of(target, _needs(scenario, faults))
+    return Plan(scenario, seed, roster, judged, driver, faults, checkers, needs, target=target)
 
 
 def check_backend(plan: Plan, backend: Backend) -> None:
@@ -64,17 +91,27 @@ def check_backend(plan: Plan, backend: Backend) -> None:
     require(backend, plan.needs)
 
 
-def cluster_spec(plan: Plan, run_id: str, directory: Path) -> ClusterSpec:
+def spec_of(plan: Plan, run_id: str, directory: Path) -> ClusterSpec | ProgramSpec:
     """What the backend is asked to bring up."""
-    network, roster = plan.scenario.network, plan.genesis.roster
+    if plan.target is None:
+        return cluster_spec(plan, run_id, directory)
+    base = base_shapes(plan.scenario.network.latency, plan.roster.nodes, plan.scenario.network.jitter_ms)
+    return ProgramSpec(plan.scenario.name, run_id, directory, plan.roster, base, plan.target, plan.seed)
+
+
+def cluster_spec(plan: Plan, run_id: str, directory: Path) -> ClusterSpec:
+    """The same, of a cluster of ours."""
+    network, roster, genesis = plan.scenario.network, plan.roster, plan.genesis
+    assert genesis is not None, f"{plan.scenario.cluster.target} is not ours"
+    base = base_shapes(network.latency, roster.nodes, network.jitter_ms)
     return ClusterSpec(
         name=plan.scenario.name,
         run_id=run_id,
         directory=directory,
-        config=plan.genesis.config,
+        config=genesis.config,
         roster=roster,
-        nodes=plan.genesis.nodes,
-        base=base_shapes(network.latency, roster.nodes, network.jitter_ms),
+        nodes=genesis.nodes,
+        base=base,
         needs=frozenset(plan.needs),
         attack_files=attack_files(plan.scenario),
         seed=plan.seed,
@@ -103,7 +140,7 @@ def planned_faults(plan: Plan, load_start: int) -> list[Planned]:
 def planned_behaviours(plan: Plan, load_start: int) -> list[FaultInfo]:
     """The behaviours with their windows on the run's clock, as their nodes work them out."""
     infos = []
-    for number, section, nodes in plan.genesis.behaviours:
+    for number, section, nodes in plan.genesis.behaviours if plan.genesis else ():
         start = load_start + int(section.from_s * 1e9) if section.from_s else 0
         stop = FOREVER_NS if section.until_s is None else load_start + int(section.until_s * 1e9)
         infos.append(FaultInfo(number, section.use, "behaviour", start, stop, list(nodes), dict(section.options)))
@@ -112,8 +149,7 @@ def planned_behaviours(plan: Plan, load_start: int) -> list[FaultInfo]:
 
 def describe(plan: Plan, backend: str, started: str, notes: list[str]) -> RunInfo:
     """run.json as far as it is known before the cluster is up."""
-    scenario, genesis = plan.scenario, plan.genesis
-    roster, config = genesis.roster, genesis.config
+    scenario, roster = plan.scenario, plan.roster
     network = scenario.network
     expect = {"violate": list(scenario.expect.violate), "hold": list(scenario.expect.hold)}
     return RunInfo(
@@ -125,35 +161,47 @@ def describe(plan: Plan, backend: str, started: str, notes: list[str]) -> RunInf
         target=scenario.cluster.target,
         expect=expect if scenario.expect.violate else {"hold": True},
         regime=plan.regime.name,
-        chain=config.chain,
-        epoch=config.epoch,
-        cycle=config.cycle,
         tribe=list(roster.tribe),
         gateways=list(roster.gateways),
         clans=[list(clan) for clan in roster.clans],
-        public_keys={member.id: member.public_key for member in (*config.tribe, *config.gateways)},
         honest=list(roster.honest),
         byzantine=list(roster.byzantine),
-        thresholds=regime.thresholds(scenario),
-        scheme=genesis.scheme,
-        ideal_seeds=_ideal_seeds(plan),
-        parameters=msgspec.to_builtins(config.parameters),
-        accounts={account.address: account.balance for account in config.accounts},
-        beacon=config.beacon,
-        leaders={**msgspec.structs.asdict(config.leaders), "order": list(config.leaders.order)},
         md_ms=mean_delay_ms(network.latency, roster.nodes),
         checks={"include": list(plan.checkers), "bounds": scenario.bounds},
         started_utc=started,
         notes=[*notes, *(f"beyond the bound: {reason}" for reason in plan.regime.beyond)],
+        **_system(plan),
     )
 
 
-def _ideal_seeds(plan: Plan) -> dict[str, str]:
+def _system(plan: Plan) -> dict[str, Any]:
+    """What run.json says of the system itself: keys, genesis, parameters."""
+    genesis = plan.genesis
+    if genesis is None:
+        assert plan.target is not None
+        return {"chain": "", "epoch": 0, "cycle": 0, "public_keys": {}, "parameters": plan.target.describe()}
+    config = genesis.config
+    return {
+        "chain": config.chain,
+        "epoch": config.epoch,
+        "cycle": config.cycle,
+        "public_keys": {member.id: member.public_key for member in (*config.tribe, *config.gateways)},
+        "thresholds": regime.thresholds(plan.scenario),
+        "scheme": genesis.scheme,
+        "ideal_seeds": _ideal_seeds(plan.scenario, genesis),
+        "parameters": msgspec.to_builtins(config.parameters),
+        "accounts": {account.address: account.balance for account in config.accounts},
+        "beacon": config.beacon,
+        "leaders": {**msgspec.structs.asdict(config.leaders), "order": list(config.leaders.order)},
+    }
+
+
+def _ideal_seeds(scenario: Scenario, genesis: Genesis) -> dict[str, str]:
     """Public key -> seed, for those who re-verify ideal signatures after the run; nothing for a real scheme."""
-    if plan.genesis.scheme != "ideal":
+    if genesis.scheme != "ideal":
         return {}
-    secrets = [bytes.fromhex(node.secret_key) for node in plan.genesis.nodes]
-    secrets += [wallet_seed(plan.seed, number) for number in range(_wallets(plan.scenario))]
+    secrets = [bytes.fromhex(node.secret_key) for node in genesis.nodes]
+    secrets += [wallet_seed(genesis.seed, number) for number in range(_wallets(scenario))]
     return {IdealSigner(secret).public_key.hex(): secret.hex() for secret in secrets}
 
 
@@ -175,10 +223,11 @@ def _fault(section: FaultSection, scenario: Scenario) -> Fault:
     return fault
 
 
-def _checkers(scenario: Scenario) -> tuple[str, ...]:
+def _checkers(scenario: Scenario, usual: Sequence[str] = ()) -> tuple[str, ...]:
+    """Who judges. `usual`: where the scenario names none (of a system that is not ours)."""
     known = list(plugins.registered("checkers"))
     expect = {"violate": scenario.expect.violate, "hold": scenario.expect.hold}
-    names = expectations.names_to_judge(scenario.checks, expect, known, scenario.workload.kind)
+    names = expectations.names_to_judge(scenario.checks or usual, expect, known, scenario.workload.kind)
     for name in names:
         if name not in known and not plugins.is_file(name):
             raise ScenarioError(f"{scenario.source}: checks: no checker named {name!r}; {nearest(name, known)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 if TYPE_CHECKING:  # it brings an HTTP client along, which most commands can do without
-    from harness.client import Tally
+    from harness.load import Tally
 
 
 class Snapshot(msgspec.Struct, frozen=True):

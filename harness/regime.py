@@ -20,6 +20,7 @@ from faults.victims import parse, resolve
 from harness import plugins
 from harness.outcome import ScenarioError
 from harness.scenario import FaultSection, Scenario
+from harness.scenario_cluster import OURS
 from nodes.committee import clan_faults, clan_majority, tribe_faults, tribe_quorum, tribe_validity
 
 
@@ -75,10 +76,13 @@ def regime_of(scenario: Scenario, byzantine: Sequence[str]) -> Regime:
     return Regime(tuple(beyond))
 
 
-def check(scenario: Scenario, byzantine: Sequence[str]) -> Regime:
-    """The regime of a scenario that is honest about itself; raises ScenarioError for one that is not."""
+def check(scenario: Scenario, byzantine: Sequence[str], beyond: Sequence[str] | None = None) -> Regime:
+    """The regime of a scenario that is honest about itself; raises ScenarioError for one that is not.
+
+    `beyond`: what a system that is not ours says is beyond its promises.
+    """
     _check_budget(scenario, byzantine)
-    regime = regime_of(scenario, byzantine)
+    regime = regime_of(scenario, byzantine) if beyond is None else Regime(tuple(beyond))
     if scenario.expect.violate and not regime.beyond:
         raise ScenarioError(
             f"{scenario.source}: expect: says {_list(scenario.expect.violate)} breaks, but the adversary is within"
@@ -117,7 +121,7 @@ def _check_budget(scenario: Scenario, byzantine: Sequence[str]) -> None:
             f"{scenario.source}: adversary: {adversary.behaviours[0].use!r} needs a corrupted node, but"
             " [adversary].nodes is 0; write nodes = 1"
         )
-    if adversary.count and not adversary.behaviours:
+    if adversary.count and not adversary.behaviours and scenario.cluster.target == OURS:
         raise ScenarioError(
             f"{scenario.source}: adversary: {adversary.count} nodes are corrupted but no behaviour is declared;"
             " add [[adversary.behaviour]] or set nodes = 0"

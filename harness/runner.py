@@ -35,12 +35,12 @@ from typing import Any
 from faults.byzantine.side_channel import SideChannelError
 from faults.port import Capability, NodeStatus
 from harness.backends.port import Backend, MachineError, RunningCluster
-from harness.client import Load, Tally
 from harness.interruption import Interrupted, Interruption
 from harness.keep import DirectoryKeep, Keep
+from harness.load import Load, Tally
 from harness.nemesis import HEAL_LIMIT_S, Nemesis, behaviour_receipts, record_start, record_stop
 from harness.outcome import RecordingError
-from harness.plan import Plan, check_backend, cluster_spec, describe, planned_behaviours, planned_faults
+from harness.plan import Plan, check_backend, describe, planned_behaviours, planned_faults, spec_of
 from harness.progress import Observer, Snapshot
 from harness.recorder import Recorder
 from harness.versions import versions
@@ -120,8 +120,8 @@ class Runner:
 
     # ------------------------------------------------------------ steps 3, 8, 9
     async def _with_cluster(self, interruption: Interruption) -> None:
-        spec = cluster_spec(self._plan, self._run_id, self.directory)
-        self._observer.say(f"starting {len(spec.nodes)} nodes on backend {self._backend.name}")
+        spec = spec_of(self._plan, self._run_id, self.directory)
+        self._observer.say(f"starting {len(spec.roster.nodes)} nodes on backend {self._backend.name}")
         async with contextlib.AsyncExitStack() as stack:
             with interruption.cancelling():
                 cluster = await stack.enter_async_context(self._backend.up(spec))
@@ -184,10 +184,7 @@ class Runner:
         scenario = self._plan.scenario
         self._phase = "load"
         self.info.load_start = cluster.now()
-        load = Load(
-            self._plan.genesis, self._plan.workload, cluster.gateways, recorder, cluster, scenario.workload.rate,
-            scenario.workload.clients, cluster.http,
-        )  # fmt: skip
+        load = Load(self._plan.driver, cluster, recorder, scenario.workload.rate, scenario.workload.clients)
         self._tally = load.tally
         planned = planned_faults(self._plan, self.info.load_start)
         behaviours = planned_behaviours(self._plan, self.info.load_start)
@@ -240,7 +237,7 @@ class Runner:
             hit = {n for n in nemesis.targets.get(number, ()) if n in self.info.tribe}
             if hit and Capability.WIPE in fault.needs:
                 self.info.amnesiac = sorted({*self.info.amnesiac, *hit})
-            if hit and Capability.KILL in fault.needs:
+            if hit and fault.needs & {Capability.KILL, Capability.MEMBERSHIP}:
                 self.info.crashed = sorted({*self.info.crashed, *hit})
 
     async def _quiet(self, cluster: RunningCluster, loading: asyncio.Task[None], interruption: Interruption) -> None:
@@ -248,8 +245,9 @@ class Runner:
         scenario, honest = self._plan.scenario, cluster.roster.honest
         bound_s = scenario.quiet_s * (1.0 if scenario.expect.violate else QUIET_STRETCH)
         self._observer.say(f"quiet: at most {bound_s:g} s")
+        growth = PIPELINE if self._plan.target is None or self._plan.target.makes_blocks else 0
         deadline = cluster.now() + int(bound_s * 1e9)
-        target = max((s.height for s in await _statuses(cluster, honest)), default=0) + PIPELINE
+        target = max((s.height for s in await _statuses(cluster, honest)), default=0) + growth
         while cluster.now() < deadline and not interruption.event.is_set():
             if loading.done() and not await _behind(cluster, honest, target):
                 return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,16 +16,14 @@ import msgspec
 from faults.byzantine import triggers
 from faults.profiles import base_shapes
 from harness.backends.port import Physics
-from harness.outcome import ScenarioError, nearest
+from harness.outcome import ScenarioError
+from harness.scenario_cluster import ClusterSection, read_cluster, read_members
 from harness.toml import Source, Table
-from nodes.committee import LeaderSchedule, Parameters
 
-MAX_NODES = 400
 MAX_RATE = 10_000
-TARGETS = ("supra",)
 T = TypeVar("T")
 BOUNDS = (
-    "liveness_deltas", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
+    "liveness_deltas", "liveness_ms", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
     "catch_up_ms", "evidence_blocks",
 )  # fmt: skip
 
@@ -36,17 +33,6 @@ class Expect(msgspec.Struct, frozen=True):
 
     violate: tuple[str, ...] = ()
     hold: tuple[str, ...] = ()
-
-
-class ClusterSection(msgspec.Struct, frozen=True):
-    """Who there is. Names are made here: tribe n0.., gateways g0..; every tribe node is in exactly one clan."""
-
-    target: str
-    tribe: tuple[str, ...]
-    clans: tuple[tuple[str, ...], ...]
-    gateways: tuple[str, ...]
-    leaders: LeaderSchedule
-    parameters: Parameters
 
 
 class NetworkSection(msgspec.Struct, frozen=True):
@@ -151,7 +137,7 @@ def parse(values: dict[str, Any], source: Source) -> Scenario:
         raise top.error("name", f"must consist of letters, digits, - and _, not {name!r}")
     description = top.take("description", str, "")
     expect = _expect(top)
-    cluster = _cluster(top.table("cluster"))
+    cluster = read_cluster(top.table("cluster"))
     network = _network(top.table("network"))
     workload = _workload(top.table("workload"))
     adversary = _adversary(top.table("adversary"), cluster)
@@ -195,69 +181,6 @@ def _expect(top: Table) -> Expect:
     if both:
         raise top.error("expect", f"{both[0]!r} cannot both hold and be violated")
     return Expect(tuple(violate), hold)
-
-
-def _cluster(table: Table) -> ClusterSection:
-    target = table.take("target", str, "supra")
-    if target not in TARGETS:
-        raise table.error("target", f"no target {target!r}; {nearest(target, list(TARGETS))}")
-    count = table.whole("nodes", low=4, high=MAX_NODES)
-    gateways = table.whole("gateways", 1, low=1, high=50)
-    tribe = tuple(f"n{i}" for i in range(count))
-    clans = _clans(table, tribe)
-    leaders = table.raw("leaders", "fair-succession")
-    if isinstance(leaders, list):
-        _members(table, "leaders", leaders, tribe)
-        schedule = LeaderSchedule("fixed", tuple(leaders))
-    elif leaders in ("fair-succession", "round-robin"):
-        schedule = LeaderSchedule(leaders)
-    else:
-        raise table.error("leaders", f'must be "fair-succession", "round-robin" or a list of nodes, not {leaders!r}')
-    parameters = _parameters(table.table("parameters"))
-    table.done()
-    return ClusterSection(target, tribe, clans, tuple(f"g{i}" for i in range(gateways)), schedule, parameters)
-
-
-def _clans(table: Table, tribe: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    value = table.raw("clans", 1)
-    n = len(tribe)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= n // 3:
-            raise table.error("clans", f"{n} nodes make 1 to {n // 3} clans (at least 3 members each), not {value}")
-        bounds = [n * c // value for c in range(value + 1)]
-        return tuple(tribe[a:b] for a, b in pairwise(bounds))
-    if not isinstance(value, list) or not all(isinstance(clan, list) and clan for clan in value):
-        raise table.error("clans", f"must be a number of clans or lists of nodes, not {value!r}")
-    for clan in value:
-        _members(table, "clans", clan, tribe)
-    assigned = [node for clan in value for node in clan]
-    if sorted(assigned) != sorted(tribe):
-        wrong = sorted(set(tribe) - set(assigned)) or sorted({node for node in assigned if assigned.count(node) > 1})
-        raise table.error("clans", f"every node belongs to exactly one clan; look at {', '.join(wrong)}")
-    return tuple(tuple(clan) for clan in value)
-
-
-def _members(table: Table, key: str, names: Any, known: tuple[str, ...]) -> None:
-    """Refuse a list that is empty or names a node that does not exist."""
-    if not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names):
-        raise table.error(key, f"must be a list of nodes such as {list(known[:2])}, not {names!r}")
-    for name in names:
-        if name not in known:
-            raise table.error(key, f"there is no node {name!r}; this cluster has {known[0]}..{known[-1]}")
-
-
-def _parameters(table: Table) -> Parameters:
-    known = [field.name for field in msgspec.structs.fields(Parameters)]
-    values = table.rest()
-    for name in values:
-        if name not in known:
-            raise table.error(name, f"unknown protocol parameter; {nearest(name, known)}")
-        if isinstance(values[name], int) and values[name] < 0:
-            raise table.error(name, f"must not be negative, not {values[name]}")
-    try:
-        return msgspec.convert(values, Parameters)
-    except msgspec.ValidationError as error:
-        raise table.source.error(table.path, str(error)) from error
 
 
 def _network(table: Table) -> NetworkSection:
@@ -307,7 +230,7 @@ def _adversary(table: Table, cluster: ClusterSection) -> AdversarySection:
         if not 0 <= count <= len(cluster.tribe):
             raise table.error("nodes", f"the tribe has {len(cluster.tribe)} nodes; {count} cannot be corrupted")
     else:
-        _members(table, "nodes", value, cluster.tribe)
+        read_members(table, "nodes", value, cluster.tribe)
         nodes, count = tuple(value), len(value)
         if len(set(nodes)) != count:
             raise table.error("nodes", f"names a node twice: {value!r}")
@@ -322,7 +245,7 @@ def _behaviour(table: Table, cluster: ClusterSection) -> BehaviourSection:
     use = table.take("use", str)
     nodes = table.raw("nodes", ())
     if nodes != ():
-        _members(table, "nodes", nodes, cluster.tribe)
+        read_members(table, "nodes", nodes, cluster.tribe)
     start, until = _window(table)
     views = _trigger(table, "views", triggers.parse_views)
     event = _trigger(table, "when", triggers.parse_event)
@@ -345,15 +268,15 @@ def _fault(table: Table, cluster: ClusterSection) -> FaultSection:
     everyone = cluster.tribe + cluster.gateways
     for key in ("victims", "nodes", "senders", "receivers"):
         if isinstance(parameters.get(key), list):
-            _members(table, key, parameters[key], everyone)
+            read_members(table, key, parameters[key], everyone)
     links = parameters.get("links", [])
     if isinstance(links, list) and all(isinstance(link, str) for link in links) and links:
-        _members(table, "links", [node for link in links for node in link.split(">")], everyone)
+        read_members(table, "links", [node for link in links for node in link.split(">")], everyone)
     groups = parameters.get("groups", [])
     if not isinstance(groups, list):
         raise table.error("groups", f"must be a list of lists of nodes, not {groups!r}")
     for group in groups:
-        _members(table, "groups", group, everyone)
+        read_members(table, "groups", group, everyone)
     return FaultSection(use, start, until, parameters, table.path)
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -14,6 +14,9 @@ from faults.byzantine.config import ByzantineConfig
 from faults.port import Capability, Cluster, Link, NodeId, Roster, Shape
 from harness.outcome import MachineError as MachineError
 from nodes.committee import ClusterConfig
+
+if TYPE_CHECKING:
+    from harness.targets.port import Target
 
 
 class NodeSpec(msgspec.Struct, frozen=True):
@@ -50,6 +53,18 @@ class ClusterSpec(msgspec.Struct, frozen=True):
     seed: int = 0
     physics: Physics = Physics()
     wallets: tuple[bytes, ...] = ()  # seeds of the wallets' keys, for a referee of ideal signatures
+
+
+class ProgramSpec(msgspec.Struct, frozen=True):
+    """A system that is not ours, for a backend with `Capability.PROGRAM`. Fields as those of ClusterSpec."""
+
+    name: str
+    run_id: str
+    directory: Path
+    roster: Roster
+    base: Mapping[Link, Shape]
+    target: Target
+    seed: int = 0
 
 
 class Requests(Protocol):
@@ -101,7 +116,8 @@ class Backend(Protocol):
         """Have everything that a run needs; `progress` hears what takes long. Raises MachineError with the cure."""
         ...
 
-    def up(self, spec: ClusterSpec) -> AbstractAsyncContextManager[RunningCluster]:
+    def up(self, spec: ClusterSpec | ProgramSpec) -> AbstractAsyncContextManager[RunningCluster]:
         """Bring the cluster up (every control port answers); on leaving remove every process, container, network and
-        proxy, whatever happened. Raises MachineError when the machine cannot."""
+        proxy, whatever happened. Raises MachineError when the machine cannot, UnsupportedError for a spec that is not
+        for this backend."""
         ...

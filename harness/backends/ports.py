@@ -13,6 +13,10 @@ _FALLBACK_END = 32_768  # Linux's usual start of the ephemeral range
 _RANGE_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
+class PortTakenError(RuntimeError):
+    """Somebody took a port between our look and the bind; try again with others."""
+
+
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """`count` distinct ports that can be bound on `host` now. Raises MachineError when there are not that many.
 

@@ -21,15 +21,17 @@ import msgspec
 
 from faults.byzantine.side_channel import LOAD_START, announce
 from faults.port import Capability, Link, LinkCount, NodeId, NodeStatus, Shape, UnsupportedError
-from harness.backends import leftovers
+from harness.backends import leftovers, program_process
 from harness.backends.control_client import StatusReport, ask_status, link_counts, node_status, round_trip_ms
-from harness.backends.port import ClusterSpec, MachineError
-from harness.backends.ports import free_ports
-from harness.backends.process_nodes import HOST, NodePorts, NodeProcess, PortTakenError
+from harness.backends.port import ClusterSpec, MachineError, ProgramSpec
+from harness.backends.ports import PortTakenError, free_ports
+from harness.backends.process_nodes import HOST, NodePorts, NodeProcess
 from harness.backends.processes import process_ident
+from harness.backends.program_cluster import ProgramCluster
 from harness.backends.toxiproxy import ProxySpec, Toxiproxy, add_shapes, proxy_name, start_server, toxics_of
 from harness.http import HttpClient
 from harness.provision.toxiproxy import ensure_toxiproxy
+from harness.targets.packaged import provide
 
 CAPABILITIES = frozenset(
     {
@@ -41,6 +43,8 @@ CAPABILITIES = frozenset(
         Capability.PAUSE,
         Capability.STREAM,
         Capability.BYZANTINE,
+        Capability.PROGRAM,
+        Capability.MEMBERSHIP,  # of a system that is not ours
     }
 )
 _TRIES = 3
@@ -67,9 +71,14 @@ class ProcessBackend:
         ensure_toxiproxy(progress)
 
     @asynccontextmanager
-    async def up(self, spec: ClusterSpec) -> AsyncIterator[ProcessCluster]:
-        """A running cluster; every control port answers. On leaving nothing of it is left but its files."""
+    async def up(self, spec: ClusterSpec | ProgramSpec) -> AsyncIterator[ProcessCluster | ProgramCluster]:
+        """A running cluster; every node answers. On leaving nothing of it is left but its files."""
         binary = await asyncio.to_thread(ensure_toxiproxy, self._progress)
+        if isinstance(spec, ProgramSpec):
+            programs = await asyncio.to_thread(provide, spec.target.binaries, self._progress)
+            async with program_process.up(spec, programs) as programmed:
+                yield programmed
+            return
         for attempt in range(_TRIES):
             cluster = ProcessCluster(spec)
             try:

@@ -17,6 +17,7 @@ from harness.backends import leftovers
 from harness.backends.control_client import ask, ask_status
 from harness.backends.node_files import wipe_disk, write_private
 from harness.backends.port import ClusterSpec, MachineError, NodeSpec
+from harness.backends.ports import PortTakenError
 from harness.backends.processes import die_with_parent, process_ident
 from harness.provision.state import project_root
 from nodes.runtime.config import Address, NodeConfig
@@ -26,10 +27,6 @@ START_S = 60.0  # a dozen Python processes start on two busy cores
 STOP_S = 5.0
 _PORT_TAKEN = "cannot listen on"
 _MACHINE_EXIT = 4
-
-
-class PortTakenError(RuntimeError):
-    """Somebody took a port between our look and the node's bind; try again with others."""
 
 
 class NodePorts(msgspec.Struct, frozen=True):

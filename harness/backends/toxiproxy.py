@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
@@ -25,6 +25,7 @@ from harness.backends.port import MachineError
 from harness.backends.processes import die_with_parent
 
 T = TypeVar("T")
+Stream: TypeAlias = Literal["upstream", "downstream"]  # from the dialler on, or back to it
 
 _IN_FLIGHT = 16  # requests at a time: the server handles them in parallel, and the loop stays responsive
 _ENABLE_TRIES = 20
@@ -40,6 +41,11 @@ class ProxySpec(msgspec.Struct, frozen=True):
     listen: str
     upstream: str
     enabled: bool = True
+
+
+def toxic_name(kind: str, stream: Stream) -> str:
+    """Its type, and the stream unless that is the usual one."""
+    return kind if stream == "upstream" else f"{kind}-{stream}"
 
 
 def proxy_name(link: Link) -> str:
@@ -144,39 +150,42 @@ class Toxiproxy:
         """Close the proxies' connections and refuse new ones."""
         await self._each([partial(self._switch, name, False) for name in names])
 
-    async def set_toxics(self, wanted: Mapping[str, Mapping[str, dict[str, int]]]) -> None:
-        """Proxy -> {toxic type: attributes}: make latency and bandwidth of these proxies exactly so."""
+    async def set_toxics(self, wanted: Mapping[str, Mapping[str, dict[str, int]]], stream: Stream = "upstream") -> None:
+        """Proxy -> {toxic type: attributes}: make latency and bandwidth of these proxies' stream exactly so."""
         await self._each(
             [
-                partial(self._set, name, kind, toxics.get(kind))
+                partial(self._set, name, kind, toxics.get(kind), stream)
                 for name, toxics in wanted.items()
                 for kind in ("latency", "bandwidth")
             ]
         )
 
-    async def add_toxic(self, name: str, kind: str, attributes: dict[str, int], stream: str = "upstream") -> None:
-        """Add any other toxic (reset_peer, slicer, slow_close, timeout, limit_data); named after its type."""
-        body = {"name": kind, "type": kind, "stream": stream, "toxicity": 1.0, "attributes": attributes}
-        await self._call("POST", f"/proxies/{name}/toxics", msgspec.json.encode(body), f"add {kind} to {name}")
-        self._toxics[name, kind] = dict(attributes)
+    async def add_toxic(self, name: str, kind: str, attributes: dict[str, int], stream: Stream = "upstream") -> None:
+        """Add any other toxic (reset_peer, slicer, slow_close, timeout, limit_data); named after type and stream."""
+        toxic = toxic_name(kind, stream)
+        body = {"name": toxic, "type": kind, "stream": stream, "toxicity": 1.0, "attributes": attributes}
+        await self._call("POST", f"/proxies/{name}/toxics", msgspec.json.encode(body), f"add {toxic} to {name}")
+        self._toxics[name, toxic] = dict(attributes)
 
-    async def remove_toxic(self, name: str, kind: str) -> None:
+    async def remove_toxic(self, name: str, kind: str, stream: Stream = "upstream") -> None:
         """Remove a toxic that was added."""
-        await self._call("DELETE", f"/proxies/{name}/toxics/{kind}", None, f"remove {kind} from {name}")
-        self._toxics.pop((name, kind), None)
+        toxic = toxic_name(kind, stream)
+        await self._call("DELETE", f"/proxies/{name}/toxics/{toxic}", None, f"remove {toxic} from {name}")
+        self._toxics.pop((name, toxic), None)
 
-    async def _set(self, name: str, kind: str, attributes: dict[str, int] | None) -> None:
-        present = self._toxics.get((name, kind))
+    async def _set(self, name: str, kind: str, attributes: dict[str, int] | None, stream: Stream) -> None:
+        toxic = toxic_name(kind, stream)
+        present = self._toxics.get((name, toxic))
         if attributes == present:
             return
         if attributes is None:
-            await self.remove_toxic(name, kind)
+            await self.remove_toxic(name, kind, stream)
         elif present is None:
-            await self.add_toxic(name, kind, attributes)
+            await self.add_toxic(name, kind, attributes, stream)
         else:
             body = msgspec.json.encode({"attributes": attributes, "toxicity": 1.0})
-            await self._call("PATCH", f"/proxies/{name}/toxics/{kind}", body, f"change {kind} of {name}")
-            self._toxics[name, kind] = dict(attributes)
+            await self._call("PATCH", f"/proxies/{name}/toxics/{toxic}", body, f"change {toxic} of {name}")
+            self._toxics[name, toxic] = dict(attributes)
 
     async def _enable(self, name: str) -> None:
         for attempt in range(_ENABLE_TRIES):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -12,8 +12,15 @@ Progress = Callable[[str], None]
 class Packaged(Protocol):
     """One program. Classes: `debian.DebianPackage`; others may be written next to their target."""
 
-    name: str  # as `Site.binary` knows it
-    version: str  # pinned, or what is accepted
+    @property
+    def name(self) -> str:
+        """As `Site.binary` knows it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Pinned, or what is known to work."""
+        ...
 
     def find(self) -> Path | None:
         """The program if it is here, without doing anything."""
@@ -22,3 +29,8 @@ class Packaged(Protocol):
     def provide(self, progress: Progress) -> Path:
         """The program, fetched or built into the state directory if need be. Raises MachineError with the cure."""
         ...
+
+
+def provide(programs: Iterable[Packaged], progress: Progress) -> dict[str, Path]:
+    """Name -> path of every program, provided if need be. Raises MachineError with the cure."""
+    return {program.name: program.provide(progress).resolve() for program in programs}

@@ -8,8 +8,9 @@ How the lab uses a target (entry-point group `moonquake.targets`; a scenario say
 `[cluster.options]` are the constructor's keywords):
 
  1. `plan.resolve` makes it (`making.make_target`) and refuses what makes no sense: options, workloads, too few nodes.
- 2. The backend (`process`, `docker`) finds its binaries, gives every node its ports and every ordered pair of nodes a
-    Toxiproxy proxy in front of the peer port, asks `programs(site)`, lays the files down and starts the programs.
+ 2. The backend finds its binaries, gives every node its ports, asks `programs(site)`, lays the files down and starts
+    the programs. Between the peers' ports: on `process` a Toxiproxy proxy for every ordered pair of nodes (so each node
+    must be told where *it* reaches each peer: `site.dial`, or `site.shared`), on `docker` the packet layer.
  3. One observer a node (`agent.py`) asks `status` a few times a second, and writes what it hears to the node's trace.
     A node is ready when `status` answers with height >= 1.
  4. Every client process asks the workload for an `Operation` and has it carried out by `perform` (`driver.py`).
@@ -55,8 +56,15 @@ class Program(msgspec.Struct, frozen=True):
 class Site(Protocol):
     """Where the nodes live, as the programs see it: addresses and paths. All is fixed before anything is started."""
 
-    nodes: tuple[NodeId, ...]
-    seed: int  # the run's: keys are made of it
+    @property
+    def nodes(self) -> tuple[NodeId, ...]:
+        """All of them, in the order of their numbers."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's: keys are made of it."""
+        ...
 
     def binary(self, name: str) -> str:
         """The path of a program of `Target.binaries`, as the nodes see it. KeyError if the target declares none."""
@@ -71,8 +79,17 @@ class Site(Protocol):
         ...
 
     def dial(self, source: NodeId, node: NodeId) -> Address:
-        """Where `source` reaches the peer port of `node`: the proxy of this link, which faults cut and delay. For
+        """Where `source` reaches the peer port of `node`, such that faults can cut and delay this very link. For
         itself: where it listens."""
+        ...
+
+    def shared(self, node: NodeId) -> Address:
+        """One address of the peer port of `node` that all nodes may be told, for systems that give every node the same
+        list (etcd). It may be a name, which each node resolves to its own proxies: start them with `resolver`."""
+        ...
+
+    def resolver(self, node: NodeId) -> Mapping[str, str]:
+        """Environment in which `shared` names resolve. KeyError unless NSS_WRAPPER (debian.py) is in `binaries`."""
         ...
 
 
@@ -150,6 +167,7 @@ class Target(ABC):
     workloads: ClassVar[tuple[str, ...]]  # names of registered workloads that `perform` knows
     checkers: ClassVar[tuple[str, ...]]  # what judges a run whose scenario names none; receipts always do
     least: ClassVar[int] = 1  # nodes
+    patience_s: ClassVar[float] = OPERATION_S  # an operation is given up after twice that
     makes_blocks: ClassVar[bool] = False  # also without load: then the quiet phase waits for some
     refuses: ClassVar[Mapping[Capability, str]] = {}  # faults that cannot work here, and why
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
-from harness.backends.port import ClusterSpec
+from faults.port import UnsupportedError
+from harness.backends.port import ClusterSpec, ProgramSpec
 from harness.backends.sim.cluster import CAPABILITIES, SimCluster
 from harness.backends.sim.kernel import Kernel
 from harness.backends.sim.loop import VirtualLoop
@@ -48,8 +49,10 @@ class SimBackend:
         """Nothing is needed."""
 
     @asynccontextmanager
-    async def up(self, spec: ClusterSpec) -> AsyncIterator[SimCluster]:
+    async def up(self, spec: ClusterSpec | ProgramSpec) -> AsyncIterator[SimCluster]:
         """A simulated cluster. Must run on a loop of `new_loop`."""
+        if isinstance(spec, ProgramSpec):
+            raise UnsupportedError(f"the simulator runs cores of ours, not target {spec.target.name}")
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise RuntimeError("the simulator needs its own event loop: use SimBackend.new_loop()")
