@@ -23,8 +23,8 @@ from harness.toml import Source, Table
 MAX_RATE = 10_000
 T = TypeVar("T")
 BOUNDS = (
-    "liveness_deltas", "liveness_ms", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms", "commit_ms",
-    "catch_up_ms", "evidence_blocks",
+    "liveness_deltas", "liveness_ms", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms",
+    "commit_ms", "catch_up_ms", "evidence_blocks",
 )  # fmt: skip
 
 
