@@ -35,7 +35,7 @@ class Bounds:
     """Time limits of a run in milliseconds. Each can be set in the scenario under [checks.bounds]; defaults follow.
 
     liveness_deltas   max(12, 6 + 3f) Delta: f silent leaders in a row cost 3 Delta each (1.11), the rest is for repeats
-    liveness_ms       liveness_deltas * Delta + 5 md + idle_delay
+    liveness_ms       liveness_deltas * Delta + 5 md + idle_delay (which says nothing of a system that is not ours)
     inclusion_ms      inclusion time-out + f view time-outs (3 Delta), three of each, + 20 md + 3000 (2.5, 1.11)
     retrieve_ms       4 batch_retry_ms + 10 md, at least 4000: four attempts may ask signers who do not serve, the next
                       asks the whole clan

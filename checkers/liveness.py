@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from checkers import progress
 from checkers.index import MS, Index
 from checkers.judge import Judge, conclude, record
 from checkers.soundness import starts
@@ -24,12 +25,15 @@ class Liveness(Judge):
     recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
     bound), slow-recovery, left-behind (a restarted node more than catch_up_blocks below the others at the end),
     crash-loop, halted (unless the run is beyond its bound), execution-stalled (a clan member executed a block, and for
-    liveness_ms + retrieve_ms, to the end, no state certificate came that covers it). Examined: nodes judged.
+    liveness_ms + retrieve_ms, to the end, no state certificate came that covers it). Examined: nodes judged. A system
+    that is not ours is judged by what its nodes said of their heights (progress.py).
     """
 
     property: ClassVar[str] = "liveness"
 
     def judge(self, index: Index) -> Verdict:
+        if index.events("progress"):
+            return progress.judge(self.property, index)
         finals = index.events("finalise")
         if not finals:
             return self._nothing(index)

@@ -29,11 +29,11 @@ class Receipts(Judge):
             if operation.process == "nemesis" and isinstance(operation.value, dict) and "id" in operation.value:
                 kind = starts if operation.f == "start" else stops
                 kind.setdefault(operation.value["id"], []).append(operation)
-        last = max((int(event["time"]) for event in index.events("finalise")), default=0)
+        last = max((int(event["time"]) for event in index.events("finalise", "progress")), default=0)
         measured, slow = network(index)
         if not index.info.faults:
             undeclared = [f"nemesis operation {number} is not declared in run.json" for number in sorted(starts)]
-            nodes = len({event["node"] for event in index.events("finalise")})
+            nodes = len({event["node"] for event in index.events("finalise", "progress")})
             nothing = "no fault was declared and no honest node finalised a block"
             doubts = [*undeclared, *([slow] if slow else [])]
             return conclude(self.property, nodes, [], {"faults": 0, **measured}, nothing, doubts)

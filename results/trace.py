@@ -43,6 +43,8 @@ Fields by event:
     behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative; and error,
                                                                    the traceback, once its own code has raised
     reject             {reason, sender}                            an input refused
+    progress           {height, view, leader}                      of a system that is not ours: what its
+                                                                   node said when its observer asked
     halt               {reason}                                    a core stopped itself (a certificate contradicts it)
 """
 

@@ -84,7 +84,7 @@ class Agent:
         if said != self._said:
             self._said = said
             self._write({"event": "progress", "height": said[0], "view": said[1], "leader": said[2]})
-        self.leader = report.leader
+        self.leader = report.leader or self.leader  # while there is none, the last one is meant
 
     def _write(self, event: Mapping[str, Any]) -> None:
         head = {"time": self._now(), "node": self._node.id, "incarnation": self.incarnation}
