@@ -25,7 +25,7 @@ from docker.models.containers import Container
 
 from faults.byzantine.side_channel import LOAD_START, announce
 from faults.port import Capability, Link, LinkCount, NodeId, NodeStatus, Shape
-from harness.backends import docker_nodes, leftovers
+from harness.backends import docker_nodes, leftovers, program_docker
 from harness.backends.control_client import StatusReport, ask, ask_status, link_counts, node_status, round_trip_ms
 from harness.backends.docker_links import (
     PACKET_CAPABILITIES,
@@ -37,12 +37,14 @@ from harness.backends.docker_links import (
 from harness.backends.docker_network import LABEL_RUN, Place, bridge_ports, create_network, remove_network
 from harness.backends.features import probe
 from harness.backends.packet_layer import PacketLayer
-from harness.backends.port import ClusterSpec, MachineError, NodeSpec
+from harness.backends.port import ClusterSpec, MachineError, NodeSpec, ProgramSpec
+from harness.backends.program_cluster import ProgramCluster
 from harness.http import HttpClient
 from harness.provision.clean import sweep
 from harness.provision.engine import Engine, Progress, ensure_engine
 from harness.provision.image import ensure_image
 from harness.provision.toxiproxy import ensure_toxiproxy
+from harness.targets.packaged import provide
 
 T = TypeVar("T")
 
@@ -69,7 +71,8 @@ class DockerBackend:
     @property
     def capabilities(self) -> frozenset[Capability]:
         """What it can do on this machine."""
-        return PROCESS_CAPABILITIES | (PACKET_CAPABILITIES if self._has_packets() else STREAM_CAPABILITIES)
+        packets = PACKET_CAPABILITIES | program_docker.CAPABILITIES
+        return PROCESS_CAPABILITIES | (packets if self._has_packets() else STREAM_CAPABILITIES)
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Engine, image and packet layer; seconds when all is there. Raises MachineError with the cure."""
@@ -91,7 +94,7 @@ class DockerBackend:
         return self._packets and probe().layer is not None
 
     @asynccontextmanager
-    async def up(self, spec: ClusterSpec) -> AsyncIterator[DockerCluster]:
+    async def up(self, spec: ClusterSpec | ProgramSpec) -> AsyncIterator[DockerCluster | ProgramCluster]:
         """See `port.Backend`."""
         if self._ready is None:
             await asyncio.to_thread(self.prepare)
@@ -99,6 +102,10 @@ class DockerBackend:
         engine, image, proxy = self._ready
         async with AsyncExitStack() as stack:
             client = stack.enter_context(contextlib.closing(engine.client()))
+            if isinstance(spec, ProgramSpec):
+                programs = await asyncio.to_thread(provide, spec.target.binaries, self._progress)
+                yield await stack.enter_async_context(program_docker.up(spec, programs, client, image))
+                return
             pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="docker")
             cluster = DockerCluster(spec, client, pool, image, proxy)
             stack.push_async_callback(cluster.remove)

@@ -15,7 +15,7 @@ from faults.byzantine.config import ByzantineConfig
 from faults.port import NodeId
 from harness.backends.docker_network import Place, labels
 from harness.backends.node_files import wipe_disk, write_private
-from harness.backends.port import ClusterSpec, NodeSpec
+from harness.backends.port import ClusterSpec, NodeSpec, ProgramSpec
 from nodes.runtime.config import Address, NodeConfig
 
 LINK_PORT, CONTROL_PORT, HTTP_PORT = 7000, 7001, 7002  # every node has an address of its own
@@ -25,7 +25,7 @@ PIDS = 256
 DATA, CONFIG, GENESIS, COALITION, ATTACK = "/data", "/config", "/genesis.json", "/coalition", "/attack"
 
 
-def home(spec: ClusterSpec, node: NodeId) -> Path:
+def home(spec: ClusterSpec | ProgramSpec, node: NodeId) -> Path:
     """What the node is told, on the host."""
     return spec.directory / "nodes" / node
 
@@ -35,7 +35,7 @@ def data_directory(spec: ClusterSpec, node: NodeId) -> Path:
     return home(spec, node) / "data"
 
 
-def log_file(spec: ClusterSpec, node: NodeId) -> Path:
+def log_file(spec: ClusterSpec | ProgramSpec, node: NodeId) -> Path:
     """What the node printed, on the host."""
     return spec.directory / "logs" / f"{node}.log"
 
