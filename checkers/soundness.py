@@ -87,7 +87,7 @@ def roster_flaws(info: RunInfo) -> list[str]:
             beyond |= len({*info.byzantine, *info.amnesiac} & set(clan)) > clan_faults(len(clan))
         if beyond:
             found.append(f"run.json says 'within the bound' with {_names(info.byzantine)} Byzantine")
-    elif "cluster" in scenario and not info.interrupted and _surely_within(info):
+    elif info.target == "supra" and "cluster" in scenario and not info.interrupted and _surely_within(info):
         found.append("run.json says 'beyond the bound' of an adversary that is within every bound")
     return found + _thresholds(info)
 

@@ -72,14 +72,13 @@ def committed(check: int = 0, result: int = 0, height: int = 5) -> dict[str, Any
 
 
 async def write(node: Node, **how: Any) -> Outcome:
-    client = Client(how.get("way", "commit"), how.get("reads", "local"), how.get("resends", 0))
+    client = Client(how.get("way", "commit"), "local", how.get("resends", 0), 0.05, 0.01)
     return await client.perform(WRITE, node)
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ANSWER_S", "LOOK_S", "RESEND_S"):
-        monkeypatch.setattr(clients, name, 0.01)
+    monkeypatch.setattr(clients, "LOOK_S", 0.01)
 
 
 # ---------------------------------------------------------------- files

@@ -29,10 +29,14 @@ BARRIER = b"barrier"
 class Client:
     """Writes by transactions, reads by the state of the node that is asked."""
 
-    def __init__(self, way: str, reads: str, resends: int) -> None:
+    def __init__(
+        self, way: str, reads: str, resends: int, answer_s: float = ANSWER_S, resend_s: float = RESEND_S
+    ) -> None:
         """`reads` ordered: a transaction of its own is put in order first, and the state must hold it; local: whatever
-        the node has. `resends`: how often a client without an answer blindly sends the same bytes again."""
+        the node has. `resends`: how often a client that heard nothing for `answer_s` blindly sends the same bytes
+        again, `resend_s` later."""
         self._way, self._reads, self._resends = way, reads, resends
+        self._answer_s, self._resend_s = answer_s, resend_s
         self._numbers = count(1)
 
     async def perform(self, operation: Operation, node: Node) -> Outcome:
@@ -48,7 +52,7 @@ class Client:
         doubt = ""  # what was lost on the way before may have arrived
         for attempt in range(self._resends + 1):
             if attempt:
-                await asyncio.sleep(RESEND_S)
+                await asyncio.sleep(self._resend_s)
             try:
                 return await self._send(sent, node)
             except NeverSentError:
@@ -61,7 +65,7 @@ class Client:
     async def _send(self, sent: bytes, node: Node) -> Outcome:
         tx = rpc.identity(sent)
         try:
-            answer = await rpc.broadcast(node, self._way, sent, ANSWER_S)
+            answer = await rpc.broadcast(node, self._way, sent, self._answer_s)
         except rpc.RpcError as error:
             refused = any(text in str(error) for text in rpc.NEVER)
             return Outcome("fail" if refused else "info", error=str(error), tx=tx)
@@ -70,7 +74,7 @@ class Client:
         if self._way != "commit":
             found = await self._included(node, tx)
             if found is None:
-                return Outcome("info", error=f"taken, and in no block after {ANSWER_S:g} s", tx=tx)
+                return Outcome("info", error=f"taken, and in no block after {self._answer_s:g} s", tx=tx)
             answer = found
         if answer.result:
             return Outcome("fail", error=f"in block {answer.height}: code {answer.result} {answer.log}".strip(), tx=tx)
@@ -78,7 +82,7 @@ class Client:
 
     async def _included(self, node: Node, tx: str) -> rpc.Sent | None:
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(self._answer_s):
                 while True:
                     found = await rpc.included(node, tx)
                     if found is not None:
@@ -98,7 +102,7 @@ class Client:
         """The height at which a transaction that changes no register was put in order."""
         number = next(self._numbers)
         sent = b"%s-%s-%d=%d" % (BARRIER, node.id.encode(), number, number)
-        answer = await rpc.broadcast(node, "commit", sent, ANSWER_S)
+        answer = await rpc.broadcast(node, "commit", sent, self._answer_s)
         if answer.code or not answer.height:
             raise UnansweredError(f"the read was not put in order: {answer.log or 'no block named'}")
         return answer.height

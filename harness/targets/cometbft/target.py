@@ -9,7 +9,7 @@ from faults.port import Capability, Roster
 from harness.provision.golang import GoProgram
 from harness.targets.cometbft import keys, rpc
 from harness.targets.cometbft.blocks import Reader
-from harness.targets.cometbft.client import ANSWER_S, READS, WAYS, Client
+from harness.targets.cometbft.client import ANSWER_S, READS, RESEND_S, WAYS, Client
 from harness.targets.packaged import Packaged
 from harness.targets.port import GO_KEEPS_ITS_CLOCK, Node, Operation, Outcome, Program, Report, Site, Target
 
@@ -40,25 +40,28 @@ class CometBFT(Target):
         way: str = "commit",
         reads: str = "ordered",
         resends: int = 0,
+        answer_ms: int = round(ANSWER_S * 1000),
+        resend_ms: int = round(RESEND_S * 1000),
         twins: Sequence[Sequence[str]] = (),
         propose_ms: int = 1000,
         vote_ms: int = 500,
         commit_ms: int = 400,
         cache: int = 10_000,
     ) -> None:
-        """`twins`: pairs of nodes that vote with one key. `propose_ms`, `vote_ms`, `commit_ms`: CometBFT's time-outs
+        """`way`, `reads`, `resends`, `answer_ms`, `resend_ms`: how clients ask (client.py). `twins`: pairs of nodes that vote with one key. `propose_ms`, `vote_ms`, `commit_ms`: CometBFT's time-outs
         (a commit time-out of 0 begins the next height at once). `cache`: transactions that a mempool remembers."""
         super().__init__(roster, seed)
         self._way, self._reads = _one_of("way", way, WAYS), _one_of("reads", reads, READS)
         self._propose, self._vote = _whole("propose_ms", propose_ms, 1), _whole("vote_ms", vote_ms, 1)
         self._commit, self._cache = _whole("commit_ms", commit_ms, 0), _whole("cache", cache, 0)
         self._resends = _whole("resends", resends, 0)
+        answer_s, resend_s = _whole("answer_ms", answer_ms, 1) / 1000, _whole("resend_ms", resend_ms, 0) / 1000
         self.replica = _replicas(roster.tribe, twins)
         self._validators = {r: keys.Key.of(seed, "validator", r) for r in dict.fromkeys(self.replica.values())}
         self._peers = {node: keys.Key.of(seed, "node", node) for node in roster.tribe}
         names = {key.address.upper(): replica for replica, key in self._validators.items()}
         self._reader = Reader(names)
-        self._client = Client(self._way, self._reads, self._resends)
+        self._client = Client(self._way, self._reads, self._resends, answer_s, resend_s)
 
     def programs(self, site: Site) -> Sequence[Program]:
         chain = keys.genesis(keys.chain_id(self.seed), self._validators)
