@@ -48,8 +48,9 @@ class CometBFT(Target):
         commit_ms: int = 400,
         cache: int = 10_000,
     ) -> None:
-        """`way`, `reads`, `resends`, `answer_ms`, `resend_ms`: how clients ask (client.py). `twins`: pairs of nodes that vote with one key. `propose_ms`, `vote_ms`, `commit_ms`: CometBFT's time-outs
-        (a commit time-out of 0 begins the next height at once). `cache`: transactions that a mempool remembers."""
+        """`way`, `reads`, `resends`, `answer_ms`, `resend_ms`: how clients ask (client.py). `twins`: pairs of nodes
+        that vote with one key. `propose_ms`, `vote_ms`, `commit_ms`: CometBFT's time-outs (a commit time-out of 0
+        begins the next height at once). `cache`: transactions that a mempool remembers."""
         super().__init__(roster, seed)
         self._way, self._reads = _one_of("way", way, WAYS), _one_of("reads", reads, READS)
         self._propose, self._vote = _whole("propose_ms", propose_ms, 1), _whole("vote_ms", vote_ms, 1)
