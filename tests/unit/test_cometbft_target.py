@@ -133,7 +133,7 @@ def test_what_is_beyond_its_promises() -> None:
     assert not beyond(("n3", "n4"), twins=[["n3", "n4"]])  # two nodes, one replica of four
     assert beyond(("n3", "n4"), crashes=1, twins=[["n3", "n4"]])
     assert beyond(("n2", "n3"), nodes=4) and not beyond(crashes=1, nodes=4)
-    assert beyond(reads="local") and beyond(resends=1) and beyond(cache=0)
+    assert beyond(reads="local") and beyond(resends=1) and beyond(cache=0) and beyond(expects_once=True)
 
 
 # ---------------------------------------------------------------- operations

@@ -26,7 +26,7 @@ class CometBFT(Target):
     ports: ClassVar[tuple[str, ...]] = (P2P, rpc.RPC)
     workloads: ClassVar[tuple[str, ...]] = ("registers", "duplicate-writes")
     checkers: ClassVar[tuple[str, ...]] = (
-        "fork", "prefix", "liveness", "dedup", "linearizable", "tendermint-commits", "tendermint-evidence",
+        "fork", "prefix", "liveness", "linearizable", "tendermint-commits", "tendermint-evidence",
     )  # fmt: skip
     least: ClassVar[int] = 1
     patience_s: ClassVar[float] = ANSWER_S
@@ -47,16 +47,20 @@ class CometBFT(Target):
         vote_ms: int = 500,
         commit_ms: int = 400,
         cache: int = 10_000,
+        expects_once: bool = False,
     ) -> None:
         """`way`, `reads`, `resends`, `answer_ms`, `resend_ms`: how clients ask (client.py). `twins`: pairs of nodes
         that vote with one key. `propose_ms`, `vote_ms`, `commit_ms`: CometBFT's time-outs (a commit time-out of 0
-        begins the next height at once). `cache`: transactions that a mempool remembers."""
+        begins the next height at once). `cache`: transactions that a mempool remembers.
+        `expects_once`: the scenario wants each transaction to take effect once, which CometBFT leaves to the
+        application, and its key-value store does not see to."""
         super().__init__(roster, seed)
         self._way, self._reads = _one_of("way", way, WAYS), _one_of("reads", reads, READS)
         self._propose, self._vote = _whole("propose_ms", propose_ms, 1), _whole("vote_ms", vote_ms, 1)
         self._commit, self._cache = _whole("commit_ms", commit_ms, 0), _whole("cache", cache, 0)
         self._resends = _whole("resends", resends, 0)
         answer_s, resend_s = _whole("answer_ms", answer_ms, 1) / 1000, _whole("resend_ms", resend_ms, 0) / 1000
+        self._expects_once = expects_once
         self.replica = _replicas(roster.tribe, twins)
         self._validators = {r: keys.Key.of(seed, "validator", r) for r in dict.fromkeys(self.replica.values())}
         self._peers = {node: keys.Key.of(seed, "node", node) for node in roster.tribe}
@@ -120,7 +124,7 @@ class CometBFT(Target):
             reasons.append(f"{told}, bound {bound}")
         if self._reads == "local":
             reasons.append("a node's own state may be old: reads of it are not linearizable")
-        if self._resends or not self._cache:
+        if self._resends or self._expects_once or not self._cache:
             reasons.append("the key-value store applies the same bytes as often as they are in a block")
         return reasons
 
