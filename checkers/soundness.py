@@ -80,7 +80,7 @@ def roster_flaws(info: RunInfo) -> list[str]:
             found.append(f"run.json leaves out {_names(info.byzantine)} as Byzantine; the scenario declares {declared}")
         if sorted([*info.honest, *info.byzantine]) != sorted(info.tribe):
             found.append("run.json: the honest and the Byzantine nodes are not the tribe")
-    if info.regime == "within":
+    if info.regime == "within" and (info.target == "supra" or "validators" in info.parameters):
         lost = identities(info, [*info.byzantine, *info.amnesiac])
         beyond = len(lost) > tribe_faults(len(identities(info, info.tribe)))
         for clan in info.clans:
