@@ -49,6 +49,7 @@ class Bounds:
                       that entries lie apart; 1.11)
     commit_ms         5 Delta + idle_delay: 4 delta + Delta from the start of an honest leader's view, delta <= Delta
     catch_up_ms       2 sync_retry_ms + 6 md: for each request of 64 blocks that a node lacks, one may be lost
+    evidence_blocks   30: from a double vote to its evidence on the chain (CometBFT); a cut-off witness adds its absence
     """
 
     def __init__(self, info: RunInfo) -> None:
@@ -82,6 +83,7 @@ class Bounds:
         sync_ms = float(protocol.get("sync_retry_ms", 500))
         self.catch_up_ms = float(given.get("catch_up_ms", 2 * sync_ms + 6 * self.md_ms))
         self.catch_up_blocks = int(given.get("catch_up_blocks", 10))
+        self.evidence_blocks = int(given.get("evidence_blocks", 30))
 
     def recovery_ms(self, view: int, late: Collection[str]) -> float:
         """liveness_ms, or more where, from the view after `view` on, the first turns of leaders that are `late` lie

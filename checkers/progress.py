@@ -14,7 +14,7 @@ from results.stats import summary as figures
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
-PIPELINE = 4  # blocks that may have been proposed before the heal and are decided after it
+PIPELINE = 3  # blocks that may have been proposed before the heal and are decided after it: a run waits for one more
 
 
 def judge(property: str, index: Index) -> Verdict:

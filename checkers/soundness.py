@@ -80,8 +80,9 @@ def roster_flaws(info: RunInfo) -> list[str]:
             found.append(f"run.json leaves out {_names(info.byzantine)} as Byzantine; the scenario declares {declared}")
         if sorted([*info.honest, *info.byzantine]) != sorted(info.tribe):
             found.append("run.json: the honest and the Byzantine nodes are not the tribe")
-    if info.regime == "within" and info.target == "supra":
-        beyond = len({*info.byzantine, *info.amnesiac}) > tribe_faults(len(info.tribe))
+    if info.regime == "within" and (info.target == "supra" or "validators" in info.parameters):
+        lost = identities(info, [*info.byzantine, *info.amnesiac])
+        beyond = len(lost) > tribe_faults(len(identities(info, info.tribe)))
         for clan in info.clans:
             beyond |= len({*info.byzantine, *info.amnesiac} & set(clan)) > clan_faults(len(clan))
         if beyond:
@@ -89,6 +90,12 @@ def roster_flaws(info: RunInfo) -> list[str]:
     elif info.target == "supra" and "cluster" in scenario and not info.interrupted and _surely_within(info):
         found.append("run.json says 'beyond the bound' of an adversary that is within every bound")
     return found + _thresholds(info)
+
+
+def identities(info: RunInfo, nodes: Iterable[str]) -> set[str]:
+    """Who votes as these nodes: nodes with one key (twins) are one replica."""
+    voters: dict[str, Any] = info.parameters.get("validators") or {}
+    return {str((voters.get(node) or {}).get("key") or info.public_keys.get(node) or node) for node in nodes}
 
 
 def _surely_within(info: RunInfo) -> bool:

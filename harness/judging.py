@@ -12,6 +12,7 @@ from checkers import registry
 from harness import plugins, rundir
 from harness.expectations import as_expected, exit_code
 from harness.outcome import Exit, MachineError, UsageError, nearest
+from harness.scenario_cluster import OURS
 from results.alone import HistoryAlone
 from results.history import HistoryError
 from results.microops import APPEND, WRITE
@@ -186,8 +187,13 @@ def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
 
 
 def explained(run: Run, verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts; after a violation of agreement also that on its culprits, whose evidence is kept with the run."""
-    if not any(anomaly.kind in DISAGREEMENT for verdict in verdicts for anomaly in verdict.anomalies):
+    """The verdicts; after a violation of agreement also that on its culprits, whose evidence is kept with the run.
+
+    Of systems that are not ours the culprits are found by checkers that know their signatures.
+    """
+    if run.info.target != OURS or not any(
+        anomaly.kind in DISAGREEMENT for verdict in verdicts for anomaly in verdict.anomalies
+    ):
         return verdicts
     if all(verdict.property != FORENSICS for verdict in verdicts):
         verdicts = [*verdicts, *judge(run, [FORENSICS])]

@@ -239,7 +239,7 @@ def _needs(scenario: Scenario, faults: tuple[tuple[int, FaultSection, Fault], ..
     for _, section, fault in faults:
         for capability in sorted(fault.needs):
             why.setdefault(capability, f"fault {section.use}")
-    if scenario.adversary.count:
+    if scenario.adversary.behaviours:
         why.setdefault(Capability.BYZANTINE, "the adversary")
     if scenario.network.physics != Physics():
         why.setdefault(Capability.PHYSICS, "network.transport, egress_mbit or sync_ms")

@@ -24,7 +24,7 @@ MAX_RATE = 10_000
 T = TypeVar("T")
 BOUNDS = (
     "liveness_deltas", "liveness_ms", "inclusion_ms", "retrieve_ms", "exec_ms", "catch_up_blocks", "view_ms",
-    "commit_ms", "catch_up_ms",
+    "commit_ms", "catch_up_ms", "evidence_blocks",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.backends.port import MachineError
+from harness.provision.golang import GoUnavailableError, go_install
 from harness.provision.state import state_directory
 
 Progress = Callable[[str], None]
@@ -37,7 +38,6 @@ _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "
 _MAX_BYTES = 64 * 1024 * 1024
 _REACH_S = 3.0
 _DOWNLOAD_S = 60.0
-_BUILD_S = 600.0
 
 
 class _Unavailable(RuntimeError):
@@ -166,21 +166,7 @@ def _from_release(target: Path, progress: Progress) -> None:
 
 def _from_go(target: Path, progress: Progress) -> None:
     """Build from source with the Go toolchain (its checksum database guards the module)."""
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")
-    if go is None:
-        raise _Unavailable("no Go toolchain (https://go.dev/dl)")
-    progress(f"building Toxiproxy: go install {MODULE} (about 40 s, once)")
-    place = target.parent / f"go.{os.getpid()}"
-    place.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(place), "GOFLAGS": "-modcacherw"}
     try:
-        done = subprocess.run(
-            [go, "install", MODULE], env=environment, capture_output=True, text=True, timeout=_BUILD_S, check=False
-        )
-        if done.returncode:
-            raise _Unavailable(f"failed: {' '.join(done.stderr.split())[-300:]}")
-        (place / "server").replace(target)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Unavailable(f"failed: {error}") from error
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        go_install(MODULE, "server", target, progress)
+    except GoUnavailableError as reason:
+        raise _Unavailable(str(reason)) from reason

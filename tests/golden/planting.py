@@ -53,6 +53,8 @@ READS = {
     "order": ("start", "finalise", "batch", "available", "execute", "gateway"),
     "preconfirmation": ("start", "finalise", "batch", "available"),
     "xrbc-agreement": ("start", "finalise", "batch", "availability_vote", "available", "execute"),
+    "tendermint-commits": ("start", "finalise", "tendermint-block", "tendermint-commit", "tendermint-validators"),
+    "tendermint-evidence": ("start", "finalise", "tendermint-block", "tendermint-commit", "tendermint-validators"),
     "forensics": ("start", "propose", "finalise", "certify", "timeout_certificate"),
 }  # fmt: skip  # what a golden file of each checker holds
 

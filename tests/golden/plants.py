@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.golden import delays as delays
+from tests.golden import plants_cometbft as plants_cometbft
 from tests.golden import plants_consensus as plants_consensus
 from tests.golden import plants_judges as plants_judges
 from tests.golden import plants_services as plants_services

@@ -49,11 +49,15 @@ from checkers import (
     signedwords,
     spans,
     state_root,
+    tendermint_commits,
+    tendermint_evidence,
     timeouts,
     view_sync,
     votes,
 )
 from checkers.registry import judge
+from checkers.tendermint import chain, wire
+from checkers.tendermint import records as tendermint
 from results.verdict import Status
 from tests.golden.make import good, world
 from tests.golden.plants import PLANTS
@@ -175,6 +179,29 @@ NEW: dict[str, Mutant] = {
     "commits start at the vote": ("message-delays", spans.commits, "proposed[event[\"block\"]], event", "event, event"),
     "queues end at the commit": ("message-delays", spans.queues, "_between(index, known, proposal)", "_between(index, made[batch], proposal)"),
     "any figure is promised": ("message-delays", message_delays.MessageDelays.judge, "<= promise.high", "<= 99"),
+    # ------------------------------------------------------------ CometBFT: commits and evidence
+    "half is two thirds": ("tendermint-commits", chain._judge, "3 * power <= 2 * total", "2 * power <= total"),
+    "two thirds are enough": ("tendermint-commits", chain._judge, "3 * power <= 2 * total", "4 * power <= 2 * total"),
+    "commits are believed": ("tendermint-commits", chain._judge, "if not _signed(", "if False and not _signed("),
+    "any validator's place will do": ("tendermint-commits", chain._signed, "return chain.holds(", "return True or chain.holds("),
+    "content is not hashed": ("tendermint-commits", tendermint.Block.misfit, "wrong = (", "wrong = () and ("),
+    "time is not hashed": ("tendermint-commits", tendermint.Header.hash, "timestamp(self.time)", 'b""'),
+    "a Merkle tree without its marks": ("tendermint-commits", wire.merkle_root, 'b"\\1" + ', ""),
+    "zero is written": ("tendermint-commits", wire.whole, "if number else b", "if True else b"),
+    "votes have no length": ("tendermint-commits", wire.delimited, "varint(len(message)) + ", ""),
+    "sets come from anywhere": ("tendermint-commits", tendermint_commits._faults, "if announced and", "if False and"),
+    "chains are one": ("tendermint-commits", tendermint_commits._faults, "header.chain_id != chain.id", "False"),
+    "a commit is one of any block": ("tendermint-commits", tendermint_commits._faults, "block.height > 1 and", "False and"),
+    "one commit a height is looked at": ("tendermint-commits", tendermint_commits._two, "len(several) > 1", "len(several) > 2"),
+    "what is final needs no commit": ("tendermint-commits", tendermint_commits._unjustified, 'if event["height"] < tips', "if False and tips"),
+    "the newest needs its commit": ("tendermint-commits", chain._commits, 'index.events("tendermint-commit")', "()"),
+    "evidence is believed": ("tendermint-evidence", tendermint_evidence._false, "if not chain.holds(", "if False and ("),
+    "who is accused is guilty": ("tendermint-evidence", tendermint_evidence._judged, "one.address not in corrupt", "False"),
+    "evidence may take its time": ("tendermint-evidence", tendermint_evidence._judged, "blocks > within", "blocks > within + 9"),
+    "evidence comes in the next block": ("tendermint-evidence", tendermint_evidence._judged, "blocks > within", "blocks > 0"),
+    "two punishments are one": ("tendermint-evidence", tendermint_evidence.TendermintEvidence.judge, "before is not one and", "False and"),
+    "nil is no vote": ("tendermint-evidence", tendermint_evidence._precommits, "else BlockId()", "else commit.block_id"),
+    "nobody is let off": ("tendermint-evidence", tendermint_evidence._unpunished, "other == voted or", "other == voted or True or"),
 }  # fmt: skip
 INVARIANTS: dict[str, Mutant] = {
     "votes of all kinds are tallied together": ("fork", certified.statement, '"vote", kind, view, raw', '"vote", "normal", view, raw'),
