@@ -92,7 +92,8 @@ def _reasons(index: Index, fault: FaultInfo, starts: list[Operation], stops: lis
         reasons.append("it began after the last finalisation of an honest node")
     closed = min(end, fault.stop or end, load_end)
     if fault.kind == "fault":
-        reasons += _window(index, fault, receipts, (begin, closed))
+        held = [int(stop.value["held"]) for stop in stops if "held" in stop.value]  # of one whose window slipped
+        reasons += _window(index, fault, receipts, min(sum(held), load_end - begin) if held else closed - begin)
     return reasons + contradictions(index, fault, (opened, closed))
 
 
@@ -117,12 +118,12 @@ def _idle(fault: FaultInfo, stops: list[Operation]) -> list[str]:
     return [f"{', '.join(idle)} never had an occasion to misbehave"] if idle else []
 
 
-def _window(index: Index, fault: FaultInfo, receipts: list[dict[str, Any]], active: tuple[int, int]) -> list[str]:
-    """Was it active for most of its window, did it count an effect, and was the heal before the run's own?"""
+def _window(index: Index, fault: FaultInfo, receipts: list[dict[str, Any]], active: int) -> list[str]:
+    """Was it active (ns) for most of its window, did it count an effect, and was the heal before the run's own?"""
     reasons = []
     declared = min(fault.stop, index.info.load_end or fault.stop) - fault.start
-    if active[1] - active[0] < declared / 2:
-        reasons.append(f"it was active for {(active[1] - active[0]) / MS:.0f} of {declared / MS:.0f} ms")
+    if active < declared / 2:
+        reasons.append(f"it was active for {active / MS:.0f} of {declared / MS:.0f} ms")
     if not any(int(receipt.get("changed", 0)) + int(receipt.get("dropped", 0)) for receipt in receipts):
         reasons.append("it counts nothing that it changed or dropped")
     if max(int(receipt.get("healed", 0)) for receipt in receipts) > index.info.heal:

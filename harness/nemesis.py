@@ -1,6 +1,8 @@
 """The nemesis: which fault when. Every fault lives inside its context manager, so it is healed however a run ends.
 
-Each injection is a pair of nemesis operations in the history, start and stop; the stop carries the receipt.
+Each injection is a pair of nemesis operations in the history, start and stop; the stop carries the receipt. Where time
+is real, a fault takes a while to be applied: its window then begins later, and lasts as long as it was to last; the
+stop says for how many nanoseconds the fault was held.
 """
 
 from __future__ import annotations
@@ -57,14 +59,18 @@ class Nemesis:
         if await self._until(info.start):
             return  # never injected: no start operation, and the receipts checker will say so
         receipt = Receipt(info.use)
-        started = False
+        started, more = False, dict[str, Any]()
         try:
             async with planned.fault.inject(self._cluster, planned.rng) as receipt:
                 info.targets = list(receipt.targets)
                 record_start(self._recorder, info)
                 started = True
                 self.active[info.id] = info.use
-                await self._until(info.stop)
+                applied = self._cluster.now()
+                slipped = 0 if self._cluster.backend == "sim" else max(0, applied - info.start)
+                await self._until(info.stop + slipped)
+                if slipped:
+                    more = {"held": self._cluster.now() - applied}
         except Exception as error:
             receipt.evidence = f"{receipt.evidence}; {type(error).__name__}: {error}".lstrip("; ")
             receipt.heal_verified = False
@@ -76,7 +82,7 @@ class Nemesis:
             if not started and not self._recorder.broken:
                 record_start(self._recorder, info)
             if not self._recorder.broken:
-                record_stop(self._recorder, info, msgspec.to_builtins(receipt))
+                record_stop(self._recorder, info, msgspec.to_builtins(receipt), **more)
 
     async def _until(self, time: int) -> bool:
         """Wait until the run's clock shows `time`; True if `finish` was called first."""

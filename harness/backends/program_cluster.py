@@ -196,7 +196,7 @@ class ProgramCluster:
     # ---------------------------------------------------------------- processes
     async def kill(self, node: NodeId) -> None:
         """SIGKILL; returns when the process is gone."""
-        self._known(node).upset()
+        self._known(node).upset(down=True)
         await self._ground.kill(node)
         self._paused.discard(node)
 

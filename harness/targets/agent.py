@@ -21,7 +21,8 @@ class Agent:
 
     def __init__(self, target: Target, node: Node, file: Path, now: Callable[[], int]) -> None:
         self.incarnation = 0
-        self.leader = ""
+        self.leader = ""  # the last one it knew
+        self.down = False  # it was killed: nobody need ask
         self._target, self._node, self._now = target, node, now
         self._file: BinaryIO = file.open("ab")
         self._encoder = msgspec.json.Encoder()
@@ -35,14 +36,16 @@ class Agent:
     def born(self) -> None:
         """The node's process has been started: all its blocks are read again, as this life has them."""
         self.upset()
+        self.down = False
         self.incarnation += 1
         self._since, self._said = 0, None
         first = self.incarnation == 1
         self._write({"event": "start"} if first else {"event": "restart", "recovered": 0})
 
-    def upset(self) -> None:
-        """The node is being killed, frozen or thawed: forget what is being asked."""
+    def upset(self, down: bool = False) -> None:
+        """The node is being killed (`down`), frozen or thawed: forget what is being asked."""
         self._upset += 1
+        self.down |= down
 
     def watch(self) -> None:
         """Ask again and again, until `close`."""
@@ -63,6 +66,9 @@ class Agent:
     # ---------------------------------------------------------------- asking
     async def observe(self) -> Report | None:
         """Ask once, and write what is new to the trace; None when the node does not answer."""
+        return None if self.down else await self._ask()
+
+    async def _ask(self) -> Report | None:
         async with self._asking:
             before = self._upset
             try:

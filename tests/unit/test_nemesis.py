@@ -22,6 +22,8 @@ MS = 1_000_000
 class Bench:
     """A clock, links that can be cut, and a roster of three."""
 
+    backend = "process"
+
     class roster:
         nodes = ("n0", "n1", "n2")
 
