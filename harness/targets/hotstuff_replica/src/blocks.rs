@@ -61,25 +61,26 @@ pub fn follow(store: &JournalledStore, pool: &Pool) {
 }
 
 fn described(block: &Block, own: &PhaseCertificate) -> Value {
-    let parent = (!block.justify.is_genesis_pc()).then(|| hex(&block.justify.block.bytes()));
+    let data = block.data.vec().first().map(|datum| String::from_utf8_lossy(datum.bytes()).into_owned());
     json!({
         "height": block.height.int(),
         "hash": hex(&block.hash.bytes()),
-        "parent": parent,
         "view": own.view.int(),
         "certificate": certificate(own),
-        "commands": command::of_data(&block.data),
+        "justify": certificate(&block.justify),
+        "data_hash": hex(&block.data_hash.bytes()),
+        "data": data,
     })
 }
 
 /// Signatures stand in the order of the validators' public keys; null where one did not vote.
-fn certificate(own: &PhaseCertificate) -> Value {
-    let signatures: Vec<_> = own.signatures.iter().map(|s| s.as_ref().map(|s| hex(&s.bytes()))).collect();
+fn certificate(of: &PhaseCertificate) -> Value {
+    let signatures: Vec<_> = of.signatures.iter().map(|s| s.as_ref().map(|s| hex(&s.bytes()))).collect();
     json!({
-        "chain": own.chain_id.int(),
-        "view": own.view.int(),
-        "block": hex(&own.block.bytes()),
-        "phase": format!("{:?}", own.phase).to_lowercase(),
+        "chain": of.chain_id.int(),
+        "view": of.view.int(),
+        "block": hex(&of.block.bytes()),
+        "phase": format!("{:?}", of.phase).to_lowercase(),
         "signatures": signatures,
     })
 }

@@ -16,12 +16,17 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use hotstuff_rs::{
-    networking::{messages::Message, network::Network},
+    block_tree::pluggables::KVGet,
+    networking::{
+        messages::{Message, ProgressMessage},
+        network::Network,
+    },
+    pacemaker::messages::PacemakerMessage,
     types::{crypto_primitives::VerifyingKey, update_sets::ValidatorSetUpdates, validator_set::ValidatorSet},
 };
 use socket2::SockRef;
 
-use crate::{command::Command, config::Config, pool::Pool};
+use crate::{command::Command, config::Config, pool::Pool, store::JournalledStore};
 
 const FRAME_LIMIT: usize = 16 << 20;
 const QUEUE: usize = 4096;
@@ -52,11 +57,12 @@ pub struct Links {
     peers: HashMap<VerifyingKey, SyncSender<Arc<[u8]>>>,
     to_me: mpsc::Sender<(VerifyingKey, Message)>,
     inbox: Arc<Mutex<Inbox>>,
+    store: JournalledStore,
 }
 
 impl Links {
     /// Listen, and dial every other replica for as long as the process lives.
-    pub fn start(config: &Config, pool: Arc<Pool>) -> Result<Self, String> {
+    pub fn start(config: &Config, pool: Arc<Pool>, store: JournalledStore) -> Result<Self, String> {
         let listener = TcpListener::bind(config.listen)
             .map_err(|why| format!("cannot listen for replicas at {}: {why}", config.listen))?;
         let (to_me, inbox) = mpsc::channel();
@@ -78,7 +84,7 @@ impl Links {
         let me = me.ok_or_else(|| format!("`peers` lacks `{}`", config.me))?;
         let deliver = to_me.clone();
         thread::spawn(move || accept_all(&listener, &Arc::new(keys), &deliver, &pool));
-        Ok(Self { me, peers, to_me, inbox: Arc::new(Mutex::new(inbox)) })
+        Ok(Self { me, peers, to_me, inbox: Arc::new(Mutex::new(inbox)), store })
     }
 
     /// Tell all other replicas of a client's command.
@@ -108,7 +114,20 @@ impl Network for Links {
     }
 
     fn recv(&mut self) -> Option<(VerifyingKey, Message)> {
-        self.inbox.lock().unwrap().recv_timeout(POLL).ok()
+        let (sender, mut message) = self.inbox.lock().unwrap().recv_timeout(POLL).ok()?;
+        if !self.store.as_published() {
+            without_old_certificate(&mut message, self.store.highest_view_entered().map_or(0, |view| view.int()));
+        }
+        Some((sender, message))
+    }
+}
+
+/// hotstuff_rs 0.4.0 panics ("Pacemaker failure! NonIncreasingViewError") when a vote for a time-out brings a timeout
+/// certificate that is newer than the newest this replica has, and yet older than the view it is in: as it is after
+/// every time that it was cut off while the others timed out. Such a certificate could move it only backwards.
+fn without_old_certificate(message: &mut Message, view: u64) {
+    if let Message::ProgressMessage(ProgressMessage::PacemakerMessage(PacemakerMessage::TimeoutVote(vote))) = message {
+        vote.highest_tc = vote.highest_tc.take().filter(|certificate| certificate.view.int() + 1 > view);
     }
 }
 
@@ -166,10 +185,11 @@ fn accept_all(
 ) {
     for stream in listener.incoming().flatten() {
         let (keys, deliver, pool) = (Arc::clone(keys), deliver.clone(), Arc::clone(pool));
-        thread::spawn(move || {
-            if let Err(why) = read_all(stream, &keys, &deliver, &pool) {
+        thread::spawn(move || match read_all(stream, &keys, &deliver, &pool) {
+            Err(why) if why.kind() != io::ErrorKind::UnexpectedEof => {
                 eprintln!("hotstuff-replica: a link ended: {why}");
             }
+            _ => {}
         });
     }
 }

@@ -65,7 +65,7 @@ fn run(config: Config) -> Result<(), String> {
         Replica::initialize(store.clone(), AppStateUpdates::new(), state);
     }
     let pool = Arc::new(Pool::default());
-    let links = Links::start(&config, Arc::clone(&pool))?;
+    let links = Links::start(&config, Arc::clone(&pool), store.clone())?;
     let server = tiny_http::Server::http(config.client.as_str())
         .map_err(|why| format!("cannot listen for clients at {}: {why}", config.client))?;
     // No event handlers: with one, the crate starts an event bus that never sleeps and now and then loses an event.

@@ -62,6 +62,11 @@ impl JournalledStore {
         self.lock().map.is_empty()
     }
 
+    /// Is the crate to be left as it is published?
+    pub fn as_published(&self) -> bool {
+        self.lock().as_published
+    }
+
     /// Wait, but not longer than `longest`, until there were more writes than `seen`; how many there were.
     pub fn wait_for_write(&self, seen: u64, longest: Duration) -> u64 {
         let waited = self.0.written.wait_timeout_while(self.lock(), longest, |inner| inner.writes <= seen);
