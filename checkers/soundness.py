@@ -80,13 +80,13 @@ def roster_flaws(info: RunInfo) -> list[str]:
             found.append(f"run.json leaves out {_names(info.byzantine)} as Byzantine; the scenario declares {declared}")
         if sorted([*info.honest, *info.byzantine]) != sorted(info.tribe):
             found.append("run.json: the honest and the Byzantine nodes are not the tribe")
-    if info.regime == "within":
+    if info.regime == "within" and info.target == "supra":
         beyond = len({*info.byzantine, *info.amnesiac}) > tribe_faults(len(info.tribe))
         for clan in info.clans:
             beyond |= len({*info.byzantine, *info.amnesiac} & set(clan)) > clan_faults(len(clan))
         if beyond:
             found.append(f"run.json says 'within the bound' with {_names(info.byzantine)} Byzantine")
-    elif "cluster" in scenario and not info.interrupted and _surely_within(info):
+    elif info.target == "supra" and "cluster" in scenario and not info.interrupted and _surely_within(info):
         found.append("run.json says 'beyond the bound' of an adversary that is within every bound")
     return found + _thresholds(info)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 from faults.port import NodeId
 from harness.targets.port import Node, Program, Site
+
+
+PATIENCE = 20  # times one second
 
 
 class EtcdMembers(ABC):
@@ -43,6 +47,12 @@ async def _members(via: Node) -> list[dict[str, Any]]:
 
 
 async def _change(via: Node, what: str, body: dict[str, Any]) -> None:
-    code, said = await via.ask("client", f"/v3/cluster/member/{what}", body, timeout_s=10.0)
-    if code != 200:
-        raise ConnectionError(f"{via.id} did not {what} the member: {said.get('error', code)}")
+    """It refuses while a member has been connected for less than five seconds: then ask again."""
+    for _ in range(PATIENCE):
+        code, said = await via.ask("client", f"/v3/cluster/member/{what}", body, timeout_s=10.0)
+        if code == 200:
+            return
+        if "unhealthy" not in str(said.get("error")):
+            break
+        await asyncio.sleep(1.0)
+    raise ConnectionError(f"{via.id} did not {what} the member: {said.get('error', code)}")

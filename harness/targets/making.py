@@ -11,6 +11,7 @@ from harness.outcome import ScenarioError, UsageError
 from harness.scenario import Scenario
 from harness.targets.driver import TargetDriver
 from harness.targets.port import Membership, Target
+from harness.workloads.port import is_foreign
 from harness.workloads.traffic import Traffic
 
 WHY_NOT = {
@@ -73,7 +74,7 @@ def make_driver(scenario: Scenario, target: Target, seed: int) -> TargetDriver:
 def refuse_foreign(scenario: Scenario) -> None:
     """Raise ScenarioError for a workload of systems that are not ours in a cluster of ours."""
     kind = scenario.workload.kind
-    if getattr(plugins.load("workloads", kind), "foreign", False):
+    if is_foreign(plugins.load("workloads", kind)):
         raise ScenarioError(
             f"{scenario.source}: workload.kind: {kind!r} is for systems that are not ours (`moonquake list targets`);"
             " the Supra stack knows transfers and list-append"

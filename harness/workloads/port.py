@@ -70,6 +70,11 @@ class Workload(Protocol):
         ...
 
 
+def is_foreign(kind: type) -> bool:
+    """Is this workload for systems that are not ours (harness/workloads/traffic.py)?"""
+    return bool(getattr(kind, "foreign", False))
+
+
 def unsigned(chain: str, sender: Wallet, seq: int, operations: tuple[Operation, ...], padding: int = 0) -> Transaction:
     """The transaction that a task becomes, without its signature: what its id is made of. `padding`: bytes."""
     return Transaction(chain, sender.address, seq, EXPIRY_MS, operations, bytes(padding), bytes(64))
