@@ -10,7 +10,6 @@ from typing import Any
 from faults.port import NodeId
 from harness.targets.port import Node, Program, Site
 
-
 PATIENCE = 20  # times one second
 
 
