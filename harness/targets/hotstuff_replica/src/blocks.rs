@@ -8,7 +8,10 @@ use hotstuff_rs::{
         pluggables::KVGet,
     },
     hotstuff::types::PhaseCertificate,
-    types::{block::Block, data_types::BlockHeight},
+    types::{
+        block::Block,
+        data_types::{BlockHeight, Datum},
+    },
 };
 use serde_json::{json, Value};
 
@@ -26,7 +29,8 @@ pub fn committed<S: KVGet>(snapshot: &BlockTreeSnapshot<S>, from: u64, limit: u6
     for height in from..from.saturating_add(limit) {
         let next = at(height + 1);
         let (Some(block), Some(child)) = (here, &next) else { break };
-        out.push(described(&block, &child.justify));
+        let datum = snapshot.block_datum(&block.hash, 0);
+        out.push(described(&block, datum.as_ref(), &child.justify));
         here = next;
     }
     out
@@ -47,8 +51,8 @@ pub fn follow(store: &JournalledStore, pool: &Pool) {
         {
             let snapshot = camera.snapshot();
             while let Ok(Some(hash)) = snapshot.block_at_height(BlockHeight::new(next)) {
-                let data = snapshot.block_data(&hash).ok().flatten();
-                for command in data.map(|data| command::of_data(&data)).unwrap_or_default() {
+                let datum = snapshot.block_datum(&hash, 0);
+                for command in datum.and_then(|datum| command::of_datum(&datum)).unwrap_or_default() {
                     let result = app::value(snapshot.committed_app_state(&app::result_key(&command.id)));
                     results.push((command, result));
                 }
@@ -60,8 +64,8 @@ pub fn follow(store: &JournalledStore, pool: &Pool) {
     }
 }
 
-fn described(block: &Block, own: &PhaseCertificate) -> Value {
-    let data = block.data.vec().first().map(|datum| String::from_utf8_lossy(datum.bytes()).into_owned());
+fn described(block: &Block, datum: Option<&Datum>, own: &PhaseCertificate) -> Value {
+    let data = datum.map(|datum| String::from_utf8_lossy(datum.bytes()).into_owned());
     json!({
         "height": block.height.int(),
         "hash": hex(&block.hash.bytes()),

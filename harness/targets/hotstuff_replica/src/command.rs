@@ -1,6 +1,6 @@
 //! Commands: what clients ask for and blocks carry. The shape is the harness's own operation, so nothing is translated.
 
-use hotstuff_rs::types::data_types::Data;
+use hotstuff_rs::types::data_types::{Data, Datum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +29,10 @@ pub fn of_data(data: &Data) -> Vec<Command> {
 
 pub fn parse(data: &Data) -> Option<Vec<Command>> {
     let [datum] = data.vec().as_slice() else { return None };
+    of_datum(datum)
+}
+
+pub fn of_datum(datum: &Datum) -> Option<Vec<Command>> {
     serde_json::from_slice(datum.bytes()).ok()
 }
 

@@ -58,6 +58,8 @@ pub struct Links {
     to_me: mpsc::Sender<(VerifyingKey, Message)>,
     inbox: Arc<Mutex<Inbox>>,
     store: JournalledStore,
+    /// The highest view that what was received may have led to; the receiving thread's clone knows it.
+    reached: u64,
 }
 
 impl Links {
@@ -84,7 +86,7 @@ impl Links {
         let me = me.ok_or_else(|| format!("`peers` lacks `{}`", config.me))?;
         let deliver = to_me.clone();
         thread::spawn(move || accept_all(&listener, &Arc::new(keys), &deliver, &pool));
-        Ok(Self { me, peers, to_me, inbox: Arc::new(Mutex::new(inbox)), store })
+        Ok(Self { me, peers, to_me, inbox: Arc::new(Mutex::new(inbox)), store, reached: 0 })
     }
 
     /// Tell all other replicas of a client's command.
@@ -116,18 +118,28 @@ impl Network for Links {
     fn recv(&mut self) -> Option<(VerifyingKey, Message)> {
         let (sender, mut message) = self.inbox.lock().unwrap().recv_timeout(POLL).ok()?;
         if !self.store.as_published() {
-            without_old_certificate(&mut message, self.store.highest_view_entered().map_or(0, |view| view.int()));
+            self.without_old_certificate(&mut message);
         }
         Some((sender, message))
     }
 }
 
-/// hotstuff_rs 0.4.0 panics ("Pacemaker failure! NonIncreasingViewError") when a vote for a time-out brings a timeout
-/// certificate that is newer than the newest this replica has, and yet older than the view it is in: as it is after
-/// every time that it was cut off while the others timed out. Such a certificate could move it only backwards.
-fn without_old_certificate(message: &mut Message, view: u64) {
-    if let Message::ProgressMessage(ProgressMessage::PacemakerMessage(PacemakerMessage::TimeoutVote(vote))) = message {
-        vote.highest_tc = vote.highest_tc.take().filter(|certificate| certificate.view.int() + 1 > view);
+impl Links {
+    /// hotstuff_rs 0.4.0 panics ("Pacemaker failure! NonIncreasingViewError") when a vote for a time-out brings a
+    /// timeout certificate that is newer than the newest this replica has, and yet older than the view it is in: as it
+    /// is after every time that it was cut off while the others timed out. Such a certificate could move it only
+    /// backwards, so it is taken off the vote (whose signature does not cover it).
+    fn without_old_certificate(&mut self, message: &mut Message) {
+        let Message::ProgressMessage(ProgressMessage::PacemakerMessage(message)) = message else { return };
+        match message {
+            // What is delivered before is not handled yet, but will be when the vote is.
+            PacemakerMessage::AdvanceView(_) => self.reached = self.reached.max(message.view().int() + 1),
+            PacemakerMessage::TimeoutVote(vote) => {
+                let entered = self.store.highest_view_entered().map_or(0, |view| view.int());
+                self.reached = self.reached.max(entered);
+                vote.highest_tc = vote.highest_tc.take().filter(|newest| newest.view.int() + 1 > self.reached);
+            }
+        }
     }
 }
 
