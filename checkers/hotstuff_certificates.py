@@ -1,4 +1,4 @@
-"""hotstuff-certificates: every HotStuff block is what its hash says, and more than two thirds of the power voted for it.
+"""hotstuff-certificates: HotStuff blocks are what their hashes say, and more than two thirds voted for each.
 
 Trace events (harness/targets/hotstuff.py): `finalise` with `certificate` (the block's own), `justify` (its parent's),
 `data_hash` and `data`. run.json has `parameters.chain` and `parameters.validators`, node -> {key, power}. Encodings are
@@ -22,6 +22,7 @@ from results.verdict import Anomaly, Verdict
 NOTHING = "no honest node told a block with its certificate: is this a run of hotstuff?"
 PHASES = ("generic", "prepare", "precommit", "commit", "decide")
 NO_BLOCK = "0" * 64
+CONTENT = ("height", "block", "view", "parent", "certificate", "justify", "data_hash", "data")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Book:
             return f"it is of chain {certificate['chain']}, this one is {self.validators.chain}", ()
         if len(signatures) != len(members):
             return f"it has room for {len(signatures)} signatures, there are {len(members)} validators", ()
-        statement, power, signers = signed(certificate), 0, []
+        statement, power = signed(certificate), 0
+        signers: list[str] = []
         for (node, key, weight), signature in zip(members, signatures, strict=True):
             if signature is None:
                 continue
@@ -128,10 +130,9 @@ def signed(certificate: Mapping[str, Any]) -> bytes:
 
 def encoded(certificate: Mapping[str, Any]) -> bytes:
     """The certificate as a block's hash covers it."""
-    parts = [signed(certificate), len(certificate["signatures"]).to_bytes(4, "little")]
-    for signature in certificate["signatures"]:
-        parts.append(b"\0" if signature is None else b"\1" + unhex(signature, 64, "signature"))
-    return b"".join(parts)
+    signatures = certificate["signatures"]
+    votes = (b"\0" if vote is None else b"\1" + unhex(vote, 64, "signature") for vote in signatures)
+    return signed(certificate) + len(signatures).to_bytes(4, "little") + b"".join(votes)
 
 
 def _number(value: object) -> bytes:
@@ -147,7 +148,7 @@ def _phase(name: str) -> bytes:
 
 
 def _identity(event: TraceEvent) -> str:
-    return repr([event["height"], event["block"], event["view"], event["parent"], event["certificate"]])
+    return repr([event.get(name) for name in CONTENT])
 
 
 def _misfits(event: TraceEvent) -> list[Anomaly]:

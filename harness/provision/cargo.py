@@ -1,4 +1,4 @@
-"""Programs of ours in Rust, round a crate that is not ours: built once with cargo, by the lock file beside the source."""
+"""Programs of ours in Rust, round a crate that is not ours: built once with cargo, by their lock file."""
 
 from __future__ import annotations
 
@@ -70,6 +70,8 @@ class CargoProgram(msgspec.Struct, frozen=True):
         try:
             content = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
         except OSError as error:
-            raise MachineError(f"{error.filename} is missing: {self.name} is built from a checkout of moonquake") from error
+            raise MachineError(
+                f"{error.filename} is missing: {self.name} is built from a checkout of moonquake"
+            ) from error
         digest = hashlib.sha256(content + " ".join(FLAGS).encode()).hexdigest()[:12]
         return state_directory() / "bin" / f"{self.name}-{digest}"

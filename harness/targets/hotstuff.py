@@ -67,7 +67,7 @@ class HotStuff(Target):
         self._numbers = count(1)
         # The crate lets validators lead in the order of their public keys: make that the order of the nodes.
         keys = sorted((SigningKey(derive(seed, "hotstuff", node)) for node in roster.tribe), key=_public)
-        self._keys = dict(zip(roster.tribe, keys, strict=True))
+        self.keys = dict(zip(roster.tribe, keys, strict=True))
 
     # ------------------------------------------------------------ 1. what to start
     def programs(self, site: Site) -> Sequence[Program]:
@@ -77,12 +77,12 @@ class HotStuff(Target):
         listen, client = ("{}:{}".format(*site.listen(node, port)) for port in self.ports)
         config = {
             "me": node,
-            "secret": self._keys[node].encode().hex(),
+            "secret": self.keys[node].encode().hex(),
             "listen": listen,
             "client": client,
             "data": f"{site.home(node)}/data",
             "peers": [
-                {"name": peer, "public": _public(self._keys[peer]), "address": "{}:{}".format(*site.dial(node, peer))}
+                {"name": peer, "public": _public(self.keys[peer]), "address": "{}:{}".format(*site.dial(node, peer))}
                 for peer in site.nodes
             ],
             "view_time_s": self._view_s,
@@ -128,7 +128,9 @@ class HotStuff(Target):
         code, said = await node.ask("client", "/command", body, self.patience_s)
         if code == 200:
             return _ended(operation, said["result"], identity)
-        kind: Any = "fail" if code == 400 else "info"  # 400: not even read; 504: not committed in time, but it may yet be
+        kind: Any = (
+            "fail" if code == 400 else "info"
+        )  # 400: not even read; 504: not committed in time, but it may yet be
         return Outcome(kind, error=f"{code}: {said.get('error', said)}", tx=identity)
 
     def beyond(self, crashes: int) -> Sequence[str]:
@@ -148,7 +150,7 @@ class HotStuff(Target):
         return {
             "crate": CRATE,
             "chain": CHAIN,
-            "validators": {node: {"key": _public(key), "power": 1} for node, key in self._keys.items()},
+            "validators": {node: {"key": _public(key), "power": 1} for node, key in self.keys.items()},
             "as_published": self._as_published,
         }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.golden import delays, registers, transactions
+from tests.golden import delays, plants_hotstuff, registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
 from tests.golden.plants_judges import accused, calm, cut_off, fallen_back
 from tests.golden.plants_services import rescued, split
@@ -41,6 +41,8 @@ def good(checker: str, base: Story) -> Story:
         story.history = registers.history("ok-keys-are-independent")
     if checker in ("cadence", "message-delays"):
         story = delays.rhythm(story)
+    if checker == "hotstuff-certificates":
+        story = plants_hotstuff.recorded()
     if checker in transactions.TEXTS:
         story.history = transactions.history(checker, "ok-one-after-the-other")
     return story
