@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.golden import delays, plants_cometbft, registers, transactions
+from tests.golden import delays, plants_cometbft, plants_hotstuff, registers, transactions
 from tests.golden.plants import PLANTS, READS, declare_partition
 from tests.golden.plants_judges import accused, calm, cut_off, fallen_back
 from tests.golden.plants_services import rescued, split
@@ -43,6 +43,8 @@ def good(checker: str, base: Story) -> Story:
         story = delays.rhythm(story)
     if checker.startswith("tendermint-"):
         story = plants_cometbft.recorded()
+    if checker == "hotstuff-certificates":
+        story = plants_hotstuff.recorded()
     if checker in transactions.TEXTS:
         story.history = transactions.history(checker, "ok-one-after-the-other")
     return story

@@ -33,6 +33,7 @@ READS = {
     "reorg": ("start", "enter", "propose", "certify"),
     "catch-up": ("start", "finalise"),
     "prefix": ("start", "restart", "finalise"),
+    "hotstuff-certificates": ("start", "finalise"),
     "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),
     "availability": ("start", "finalise", "batch", "body", "availability_vote", "available", "retrieve"),
     "censorship": (

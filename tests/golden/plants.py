@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.golden import delays as delays
 from tests.golden import plants_cometbft as plants_cometbft
 from tests.golden import plants_consensus as plants_consensus
+from tests.golden import plants_hotstuff as plants_hotstuff
 from tests.golden import plants_judges as plants_judges
 from tests.golden import plants_services as plants_services
 from tests.golden import registers, transactions
