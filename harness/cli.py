@@ -35,6 +35,7 @@ from harness.console import (
     printable,
     say,
     standard_output,
+    tidy,
 )
 from harness.expectations import exit_code
 from harness.outcome import SIGNALS, Exit, Interrupted, MachineError, RecordingError, UsageError
@@ -76,7 +77,7 @@ def lab(
     from harness.backends import select
 
     plans = suite.plans(shipped.suite(), seed, select.scheme_of(backend))
-    _sweep()
+    tidy()
     chosen, notes = select.choose(backend, say, hosts)
     total = len(plans)
     say(f"the default suite: {total} scenarios on backend {chosen.name}, about {total * 28 // 60 + 1} minutes")
@@ -123,7 +124,7 @@ def run(
     asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
     plan = commands.plan_of(asked, seed, select.scheme_of(backend))
     select.foresee(backend, plan.needs)
-    _sweep()
+    tidy()
     chosen, notes = select.choose(backend, say, hosts)
     with screen.live(err) as observer:
         judged = commands.run_plan(plan, chosen, runs, notes, observer)
@@ -168,7 +169,7 @@ def check(
         return evidence.prove(proof, json)
     assert run_dir is not None
     if not run_dir.is_file():  # a history alone has nothing to do with what runs leave behind
-        _sweep()
+        tidy()
     opened = judging.open_run(run_dir, checker or ())
     opened.signatures_most = judging.signatures_most(signatures)
     names = judging.checker_names(opened, checker or ())
@@ -202,7 +203,7 @@ def list_(
 ) -> int:
     """List what there is: faults, behaviours, checkers, workloads, targets, backends, scenarios, frontiers."""
     rows = listing.rows(what)
-    _sweep()
+    tidy()
     if what == "behaviours" or markdown:
         return listing.behaviours(what, json, markdown)
     if json:
@@ -222,7 +223,7 @@ def doctor(
     """What this machine can and cannot do, and the command that mends it."""
     from harness import doctor as physician
 
-    removed = _sweep()
+    removed = tidy()
     if clean:
         removed += physician.clean(say)
         if json:
@@ -307,13 +308,6 @@ def _guarded(words: list[str]) -> tuple[int, str]:
             return Exit.USAGE, f"{text()} (moonquake --help)".removeprefix(" ")
         err.print(traceback.format_exc(), markup=False, highlight=False)
         return Exit.INCONCLUSIVE, f"a bug of the harness, which proves nothing about the target: {error!r}"
-
-
-def _sweep() -> list[str]:
-    """Remove what killed runs left behind, and say so."""
-    from harness.provision import clean
-
-    return clean.sweep(lambda text: say(f"left over from a killed run: {text}"))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.console import JsonOption, document, plain, say
+from harness.console import JsonOption, document, plain, tidy
 from harness.outcome import Exit, UsageError
-from harness.provision import clean
 
 
 def export(
@@ -27,7 +26,7 @@ def export(
     """Write a run in another format: Jepsen's EDN, columns for millions of records, tables for other programs."""
     if edn + csv + parquet != 1:
         raise UsageError("export: say which format: moonquake export RUN_DIR --edn, --csv or --parquet")
-    clean.sweep(lambda text: say(f"left over from a killed run: {text}"))
+    tidy()
     return _edn(run_dir, json) if edn else _tables(run_dir, out, "csv" if csv else "parquet", json)
 
 

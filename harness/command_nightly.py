@@ -15,7 +15,7 @@ import typer
 from harness import commands, rundir, screen
 from harness.backends import select
 from harness.backends.port import MachineError
-from harness.console import RUNS, BackendOption, JsonOption, RunsOption, WorkersOption, document, err, plain, say
+from harness.console import RUNS, BackendOption, JsonOption, RunsOption, WorkersOption, document, err, plain, say, tidy
 from harness.executors import workers as pool_of
 from harness.http import HttpClient, NeverSentError, UnansweredError
 from harness.interruption import Interrupted
@@ -53,6 +53,8 @@ def nightly(
     if webhook and not webhook.startswith(("http://", "https://")):
         raise UsageError(f"--webhook {webhook}: must begin with http:// or https://")
     select.scheme_of(backend)  # a backend that nobody knows is refused before anything begins
+    if backend != "sim":
+        tidy()  # a night that was killed left the nodes of its run
     night, journal, earlier = _open(runs, seconds, backend, resume)
     with journal, pool_of(workers) as pool:
         interrupted = _work(night, journal, earlier, backend, pool, runs, regressions)

@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from harness import judging
-from harness.console import JsonOption, document, plain, say
+from harness.console import JsonOption, document, plain, tidy
 from harness.outcome import Exit, UsageError
-from harness.provision import clean
 
 FORMATS = ("html", "md", "junit")
 
@@ -24,7 +23,7 @@ def report(
     """Write a run's report.html again, or print the report in another format."""
     if format not in FORMATS:
         raise UsageError(f"--format {format}: must be one of {', '.join(FORMATS)}")
-    clean.sweep(lambda text: say(f"left over from a killed run: {text}"))
+    tidy()
     if not run_dir.is_dir():
         raise UsageError(f"{run_dir}: is not a run directory; the newest one is runs/latest")
     if format == "html":

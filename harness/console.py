@@ -32,6 +32,13 @@ def say(text: str) -> None:
     err.print(printable(text), markup=False, highlight=False)
 
 
+def tidy() -> list[str]:
+    """Remove what killed runs left behind, and say so; one sentence a removed thing."""
+    from harness.provision import clean  # the Docker SDK: half a second that a refusal can do without
+
+    return clean.sweep(lambda text: say(f"left over from a killed run: {text}"))
+
+
 def plain(text: str) -> None:
     """A line of the answer, to standard output."""
     screen.plain(out, printable(text))

@@ -49,7 +49,7 @@ def _large_tribe(b: int, index: int) -> Made:
             "clans": 1,
             "gateways": 1,
             "leaders": [first[0], second[0]],
-            "parameters": {"delta_ms": 300},
+            "parameters": {"delta_ms": 300, "inclusion_timeout_ms": 60_000},
         },
         "network": {"latency": "uniform:250"},
         "workload": {"kind": "transfers", "rate": 2, "clients": 4, "duration": "2500ms"},
@@ -75,7 +75,7 @@ def _large_clan(b: int, index: int) -> Made:
     values["cluster"] |= {
         "nodes": TRIBE,
         "clans": [members[:CLAN], members[CLAN:]],
-        "parameters": {"delta_ms": 600, "idle_delay_ms": 1000, "batch_retry_ms": 600},
+        "parameters": {"delta_ms": 600, "idle_delay_ms": 1000, "batch_retry_ms": 600, "inclusion_timeout_ms": 60_000},
     }
     values["network"] = {"latency": "uniform:250", "votes": "lanes"}
     values["workload"] |= {"rate": 4, "clients": 8, "duration": "1s"}

@@ -52,7 +52,15 @@ async function begin() {
     return;
   }
   dark.addEventListener('change', () => paint());
-  addEventListener('beforeprint', () => paint(680));
-  addEventListener('afterprint', () => paint());
+  let opened = [];
+  addEventListener('beforeprint', () => {
+    opened = [...document.querySelectorAll('details:not([open])')];
+    for (const details of opened) details.open = true;  // what is folded cannot be unfolded on paper
+    paint(680);
+  });
+  addEventListener('afterprint', () => {
+    for (const details of opened) details.open = false;
+    paint();
+  });
 }
 begin();

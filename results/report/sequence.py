@@ -82,8 +82,8 @@ CSS = """
 .mqs { color-scheme: light dark; --ink: #1c1c1c; --soft: #5a5a5a; --paper: #ffffff; --band: #d55e0026; --bad: #a32a00;
   --s0: #0072b2; --s1: #c04e00; --s2: #00785a; --s3: #a8548a; --other: #767676;
   font: 12px/1.2 system-ui, sans-serif; fill: var(--ink); }
-@media (prefers-color-scheme: dark) { .mqs { --ink: #e6e6e6; --soft: #a8adb5; --paper: #14171c; --band: #ff9d4a2e;
-  --bad: #ffb199; --s0: #6cbcf0; --s1: #ff9d4a; --s2: #4fd0a8; --s3: #e6a3cd; --other: #8d939b; } }
+@media screen and (prefers-color-scheme: dark) { .mqs { --ink: #e6e6e6; --soft: #a8adb5; --paper: #14171c;
+  --band: #ff9d4a2e; --bad: #ffb199; --s0: #6cbcf0; --s1: #ff9d4a; --s2: #4fd0a8; --s3: #e6a3cd; --other: #8d939b; } }
 .mqs .paper { fill: var(--paper); } .mqs .title { font-size: 16px; font-weight: 650; }
 .mqs .soft { fill: var(--soft); } .mqs .name { font-size: 14px; font-weight: 650; }
 .mqs .life { stroke: var(--soft); stroke-width: 1; } .mqs .life.byz { stroke: var(--bad); stroke-dasharray: 7 4; }

@@ -2,8 +2,7 @@
 // Asks for the newest state once a second and shows it; texts of the run are only ever set as text.
 const place = document.getElementById('live');
 const dark = matchMedia('(prefers-color-scheme: dark)');
-const colours = ['#0072B2', '#D55E00', '#008F68', '#B5609A', '#8C6D1F', '#4B4BA8', '#767676', '#1D1D1D'];
-const night = ['#6CBCF0', '#FF9D4A', '#4FD0A8', '#E6A3CD', '#D9BC5C', '#A9A9FF', '#A5A5A5', '#E5E5E5'];
+const pairs = Object.entries(JSON.parse(document.getElementById('colours').textContent));
 const dashes = ['solid', 'dash', 'dot', 'dashdot'];
 const series = new Map();
 const MOST_POINTS = 1200;
@@ -45,7 +44,7 @@ function plain(text) { return text.replaceAll('&', '&amp;').replaceAll('<', '&lt
 
 function draw() {
   const ink = dark.matches ? '#e6e6e6' : '#1c1c1c';
-  const palette = dark.matches ? night : colours;
+  const palette = pairs.map(pair => pair[Number(dark.matches)]);
   const data = [...series].map(([name, line], index) => ({
     x: line.map(point => point[0]), y: line.map(point => point[1]), name: plain(name), mode: 'lines',
     line: {shape: 'hv', color: palette[index % 8], dash: dashes[Math.floor(index / 8) % 4]}}));

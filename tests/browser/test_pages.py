@@ -48,6 +48,10 @@ def test_a_report_from_disk(opened: Open, report: Path, pictures: Path, width: i
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     until(page, f"{LATENCY} === '{first}'")  # paper is white
     assert page.evaluate("document.getElementById('timeline')._fullLayout.width") == 680
+    assert page.locator("details pre").first.is_visible()  # what is folded on screen is not on paper
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == 0
 
 
 def test_a_campaign_from_disk(opened: Open, tmp_path: Path, pictures: Path) -> None:

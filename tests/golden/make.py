@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 
 from tests.golden import delays, plants_cometbft, plants_hotstuff, registers, transactions
-from tests.golden.plants import PLANTS, READS, declare_partition
+from tests.golden.plants import PLANTS, READS
 from tests.golden.plants_judges import accused, calm, cut_off, fallen_back
+from tests.golden.plants_receipts import declare_partition
 from tests.golden.plants_services import rescued, split
 from tests.golden.story import Story
 from tests.golden.world import World

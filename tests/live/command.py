@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,19 @@ from = "1s"
 
 
 class Command:
-    """`moonquake WORDS` with a state directory of its own, in its own process group, its output in files."""
+    """`moonquake WORDS` with a state directory of its own, in its own process group, its output in files.
 
-    def __init__(self, place: Path, *words: str, toxiproxy: Path | None = None, **popen: Any) -> None:
+    `program`: what Python runs in place of the command line.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        *words: str,
+        toxiproxy: Path | None = None,
+        program: Sequence[str] = ("-m", "harness.cli"),
+        **popen: Any,
+    ) -> None:
         self.place = place
         self.runs = place / "runs"
         environment = {**os.environ, "MOONQUAKE_STATE": str(place / "state")}
@@ -58,7 +68,7 @@ class Command:
         environment |= popen.pop("environment", {})
         with (place / "out").open("wb") as out, (place / "err").open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "harness.cli", *words],
+                [sys.executable, *program, *words],
                 stdout=out,
                 stderr=err,
                 env=environment,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.plan import Plan, resolve
 from harness.scenario import Scenario, parse
 from harness.toml import Source
 
+Command = Callable[..., tuple[int, str, str]]  # the fixture `command`: words -> exit code, output, errors
 FAKES = str(Path(__file__).parents[1] / "fakes.py")
 
 MINIMAL = """
@@ -30,6 +31,12 @@ include = ["receipts"]
 [run]
 quiet = "2s"
 """
+
+
+def written(text: str) -> str:
+    """The text as a file of the working directory, which the fixture `command` makes a fresh one."""
+    Path("s.toml").write_text(text)
+    return "s.toml"
 
 
 def scenario(extra: str = "", text: str = MINIMAL) -> Scenario:

@@ -11,7 +11,8 @@ from checkers.registry import judge
 from checkers.replay import replay_of
 from results.verdict import Status, Verdict
 from tests.golden.make import slug, stories
-from tests.golden.plants import ALIEN_TX, MS, OTHER, PLANTS, bounds, declare_partition, outlast
+from tests.golden.plants import ALIEN_TX, MS, OTHER, PLANTS, bounds, outlast
+from tests.golden.plants_receipts import declare_partition
 from tests.golden.story import Story
 from tests.golden.story import load as load_story
 from tests.golden.world import World, certificate

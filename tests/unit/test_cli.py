@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from harness import cli, doctor, judging, rundir, runner, screen, shipped, suite
+from harness import doctor, rundir, screen, shipped, suite
 from harness.backends import select
 from harness.backends.port import MachineError
 from harness.interruption import Interrupted
@@ -19,61 +18,12 @@ from harness.outcome import Exit, RecordingError, UsageError
 from harness.provision import clean
 from harness.runner import Runner
 from results.store import Run
-from results.verdict import Anomaly, Status, Verdict
 from tests.fakes import FakeBackend
-from tests.unit.scenarios import BEHAVIOUR, FAKES, FAULT, MINIMAL
+from tests.unit.scenarios import BEHAVIOUR, FAKES, FAULT, MINIMAL, Command, written
 
 BEYOND = MINIMAL.replace('expect = "hold"', 'expect = { violate = "fork", hold = ["prefix"] }') + BEHAVIOUR.replace(
     '["n2"]', '["n2", "n3"]'
 ).replace("FAKES", FAKES)
-
-
-def verdict(name: str, status: str) -> Verdict:
-    """A verdict that its constructor accepts."""
-    anomalies = [Anomaly("kind", "a sentence", [{"event": "finalise"}])] if status == "FAIL" else []
-    return Verdict(name, Status(status), 3, anomalies, {}, "nobody knows" if status == "UNKNOWN" else "")
-
-
-def plain_report(directory: Path) -> Path:
-    """Stands in for the real report, which takes a second to draw."""
-    path = directory / "report.html"
-    path.write_text("<p>report</p>")
-    return path
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Runs the command line on a backend without nodes; returns (exit code, standard output, standard error)."""
-    monkeypatch.setattr(clean, "sweep", lambda progress: [])
-    monkeypatch.setattr(judging, "write_report", plain_report)
-    monkeypatch.setattr(runner, "POLL_S", 0.02)
-    monkeypatch.setattr(select, "choose", lambda name, progress, hosts: (FakeBackend(), ["a note"]))
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            cli.main(words)
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
-
-    return call
-
-
-@pytest.fixture
-def judged(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Decides what checkers say: property -> status; PASS unless set."""
-    statuses: dict[str, str] = {}
-    monkeypatch.setattr(judging, "judge", lambda run, names: [verdict(n, statuses.get(n, "PASS")) for n in names])
-    return statuses
-
-
-def written(text: str) -> str:
-    Path("s.toml").write_text(text)
-    return "s.toml"
 
 
 @pytest.mark.parametrize(
@@ -233,98 +183,6 @@ def test_an_attack_file_with_a_mistake_is_refused_before_anything_starts(
     assert "mine.py:4: NameError: name 'Behavior' is not defined" in err
     assert 'mine.py", line 4, in <module>' in err
     assert not Path("runs").exists()
-
-
-def test_check_judges_a_run_again(command: Command) -> None:
-    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
-    directory = json.loads(out)["run"]
-    code, out, _ = command("check", directory, "--json")
-    assert code == Exit.AS_EXPECTED
-    assert [(v["property"], v["status"]) for v in json.loads(out)["verdicts"]] == [("receipts", "PASS")]
-    code, out, _ = command("check", directory, "--checker", "receipts", "--checker", "censorship", "--json")
-    assert [v["property"] for v in json.loads(out)["verdicts"]] == ["receipts", "censorship"]
-    code, _, err = command("check", directory, "--checker", "recipts")
-    assert code == Exit.USAGE
-    assert "did you mean 'receipts'" in err
-
-
-def test_check_of_a_bare_history_knows_what_it_lacks(command: Command) -> None:
-    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
-    history = Path(json.loads(out)["run"]) / "history.jsonl"
-    Path("alone.jsonl").write_bytes(history.read_bytes())
-    code, out, _ = command("check", "alone.jsonl", "--checker", "fork", "--json")
-    assert code == Exit.INCONCLUSIVE
-    assert "is a history alone" in json.loads(out)["verdicts"][0]["reason"]
-
-
-GOLDEN = Path(__file__).parents[1] / "golden/linearizable/histories"
-
-
-def test_check_draws_where_no_order_was_found(command: Command) -> None:
-    bad, good = str(GOLDEN / "bad-cas-twice.jsonl"), str(GOLDEN / "ok-one-after-the-other.jsonl")
-    code, out, _ = command("check", bad, "--pictures", "drawn/here", "--json")
-    assert code == Exit.SURPRISE
-    assert json.loads(out)["pictures"] == ["drawn/here/linearizable-1.svg"]
-    assert "1→3" in Path("drawn/here/linearizable-1.svg").read_text(encoding="utf-8")
-    code, out, _ = command("check", good, "--pictures", "nothing", "--json")
-    assert code == Exit.AS_EXPECTED
-    assert json.loads(out)["pictures"] == [] and not Path("nothing").exists()
-    Path("taken").write_text("a file")
-    code, _, err = command("check", bad, "--pictures", "taken")
-    assert code == Exit.USAGE
-    assert "--pictures taken: cannot be written" in err
-
-
-@pytest.mark.parametrize("name", ["history.jsonl", "trace.jsonl"])
-def test_truncated_records_are_refused(command: Command, name: str) -> None:
-    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
-    path = Path(json.loads(out)["run"]) / name
-    path.write_bytes(path.read_bytes()[:-5])
-    code, _, err = command("check", json.loads(out)["run"])
-    assert code == Exit.USAGE
-    assert name in err and "truncated" in err
-    if name == "history.jsonl":
-        assert command("export", str(path), "--edn")[0] == Exit.USAGE
-
-
-def test_report_and_export(command: Command, judged: dict[str, str]) -> None:
-    _, out, _ = command("run", written(MINIMAL), "--time", "200ms", "--json")
-    document = json.loads(out)
-    Path(document["report"]).unlink()
-    code, out, _ = command("report", document["run"], "--json")
-    assert code == 0
-    assert Path(json.loads(out)["report"]).is_file()
-    code, out, _ = command("export", document["run"], "--edn")
-    assert code == 0
-    assert len(out.splitlines()) == len(Run(Path(document["run"])).history)
-    assert out.startswith("{:index 0")
-
-
-@pytest.mark.parametrize(
-    "what", ["faults", "behaviours", "checkers", "workloads", "targets", "backends", "scenarios", "claims"]
-)
-def test_list(command: Command, what: str) -> None:
-    code, out, _ = command("list", what, "--json")
-    rows = json.loads(out)[what]
-    assert code == 0
-    assert rows
-    assert all(row["name"] and row["summary"] for row in rows), rows
-    assert rows[0]["name"] in command("list", what)[1]
-
-
-def test_behaviours_are_listed_with_what_they_break_and_where(command: Command) -> None:
-    (lazy,) = (b for b in json.loads(command("list", "behaviours", "--json")[1])["behaviours"] if b["name"] == LAZY)
-    assert lazy["attacks"] == ["D2"]
-    assert lazy["breaks_at"] == "f_c+1 in the clan"
-    assert lazy["aims_at"] == "I-DA: availability"
-    assert lazy["scenarios"] == ["d2-lazy-signer-at", "d2-lazy-signer-past"]
-    table = command("list", "behaviours")[1]
-    assert LAZY in table and "breaks at" in table
-    code, _, err = command("list", "faults", "--markdown")
-    assert code == Exit.USAGE and "list behaviours --markdown" in err
-
-
-LAZY = "lazy-signer"
 
 
 def test_the_suite_is_a_table_and_the_worst_code(

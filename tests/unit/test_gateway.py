@@ -1,114 +1,26 @@
-"""GatewayCore: the door, forwards and receipts, the finality phases, waiting, bounds."""
+"""GatewayCore: the door, the finality phases, refusals."""
 
 import msgspec
 import pytest
 
 import nodes.gateway.core as gateway_core
-import nodes.gateway.tracker as gateway_tracker
 from nodes.committee import Committee, list_shard
 from nodes.crypto import Domain, Ed25519Verifier
-from nodes.gateway.core import GatewayCore
-from nodes.gateway.tracker import Coverage
-from nodes.messages import Append, Forward, ForwardReceipt, Transfer, block_hash, tx_id
+from nodes.messages import Append, Forward, Transfer, tx_id
 from nodes.port import (
     Available,
-    AwaitStatus,
     Contradiction,
     Emit,
-    Expire,
     Finalised,
     Need,
-    Ordered,
-    QueryBalance,
-    QueryBlock,
-    Receive,
-    Reply,
     Send,
-    SetTimer,
-    Start,
     StateCertified,
     Stored,
-    Submit,
-    SubmitTransaction,
 )
 from nodes.wallet import Wallet
-from tests.chain import Chain, state_certificate
-from tests.driver import domain_of, signer_of, small_config
-
-MS = 1_000_000
-CONFIG = small_config(n=4, accounts=4)
-COMMITTEE = Committee(CONFIG)
-DOMAIN = domain_of(CONFIG)
-A, B = (Wallet(signer_of(f"acct{i}"), DOMAIN) for i in (0, 1))
-ROOT, FALSE = b"r" * 32, b"f" * 32
-RETRY = 2 * CONFIG.parameters.inclusion_timeout_ms * MS
-
-
-class Desk:
-    """A gateway with a hand-made chain; `say` collects effects, `phases` the gateway events of a transaction."""
-
-    def __init__(self, committee=COMMITTEE, **options):
-        self.core = GatewayCore("g0", committee, DOMAIN, signer_of("g0"), Ed25519Verifier(), **options)
-        self.committee = committee
-        self.chain = Chain(committee, DOMAIN)
-        self.effects = []
-        self.now = 0
-        self.request = 0
-
-    def step(self, event):
-        out = list(self.core.step(self.now, event))
-        self.effects += out
-        return out
-
-    def say(self, notice):
-        out = list(self.core.notify(self.now, notice))
-        self.effects += out
-        return out
-
-    def submit(self, transaction):
-        self.request += 1
-        out = self.step(Submit(self.request, SubmitTransaction(transaction)))
-        return out, next(e.value for e in out if isinstance(e, Reply) and e.request == self.request)
-
-    def wait(self, tx, phase=""):
-        self.request += 1
-        self.step(Submit(self.request, AwaitStatus(tx, phase)))
-        return self.request
-
-    def answer(self, request):
-        replies = [e.value for e in self.effects if isinstance(e, Reply) and e.request == request]
-        assert len(replies) <= 1
-        return replies[0] if replies else None
-
-    def status(self, tx):
-        return self.answer(self.wait(tx))
-
-    def ordered(self, height, applied=(), aborted=(), root=ROOT, clan=0, reads=None):
-        ids = tuple(tx_id(t) for t in applied)
-        failed = tuple((tx_id(t), reason) for t, reason in aborted)
-        return self.say(Ordered(clan, height, b"b" * 32, root, ids, failed, reads or {}, ()))
-
-    def certify(self, height, root=ROOT, clan=0):
-        claim = (b"b" * 32, b"p" * 32, root)
-        return self.say(StateCertified(state_certificate(self.committee, DOMAIN, clan, height, claim, ["n0", "n1"])))
-
-    def events(self, transaction):
-        ident = tx_id(transaction).hex()
-        return [
-            e.fields for e in self.effects if isinstance(e, Emit) and e.event == "gateway" and e.fields["tx"] == ident
-        ]
-
-    def phases(self, transaction):
-        return [e["phase"] for e in self.events(transaction)]
-
-
-@pytest.fixture
-def desk():
-    return Desk()
-
-
-def kinds(effects, kind):
-    return [e for e in effects if isinstance(e, kind)]
+from tests.chain import state_certificate
+from tests.driver import signer_of, small_config
+from tests.gateway_kit import COMMITTEE, DOMAIN, FALSE, MS, ROOT, A, B, Desk, kinds
 
 
 class TestDoor:
@@ -391,168 +303,3 @@ class TestRefusal:
         true = state_certificate(committee, DOMAIN, home, 1, (ROOT, ROOT, ROOT), committee.clans[home])
         desk.say(StateCertified(true))
         assert desk.phases(t)[-1] == "exec"
-
-
-class TestForwards:
-    def test_forwarded_again_until_ordered(self, desk):
-        t = A.transfer(0, B.address, 1)
-        out, _ = desk.submit(t)
-        assert kinds(out, SetTimer) == [SetTimer("gateway:retry", RETRY)]
-        desk.now = RETRY
-        out = desk.step(Expire("gateway:retry"))
-        assert len(kinds(out, Send)) == len(COMMITTEE.family(tx_id(t), 0))
-        assert kinds(out, SetTimer) == [SetTimer("gateway:retry", 2 * RETRY)]
-        batch, certificate = desk.chain.batch(t)
-        desk.say(Stored(batch))
-        desk.say(Finalised(desk.chain.block(certificate)))
-        desk.now = 2 * RETRY
-        assert not kinds(desk.step(Expire("gateway:retry")), Send)
-
-    def test_retries_are_bounded(self, desk):
-        desk.submit(A.transfer(0, B.address, 1))
-        for i in range(1, 30):
-            desk.now = i * RETRY
-            desk.step(Expire("gateway:retry"))
-        forwards = [e for e in kinds(desk.effects, Emit) if e.event == "forward"]
-        assert len(forwards) == gateway_core.MAX_FORWARDS
-
-    def test_too_new_is_worth_another_forward(self, desk):
-        t = A.transfer(1, B.address, 1)
-        desk.submit(t)
-        batch, certificate = desk.chain.batch(t)
-        desk.say(Stored(batch))
-        desk.say(Finalised(desk.chain.block(certificate)))
-        desk.ordered(1, aborted=[(t, "too-new")])
-        desk.now = RETRY
-        assert kinds(desk.step(Expire("gateway:retry")), Send)
-        assert desk.phases(t) == ["accepted", "pre", "ord"]
-
-    def test_forgotten_long_after_expiry(self, desk):
-        t = A.transfer(0, B.address, 1, expiry_ms=1000)
-        desk.submit(t)
-        request = desk.wait(tx_id(t), "exec")
-        for i in range(1, 30):
-            desk.now = i * RETRY
-            desk.step(Expire("gateway:retry"))
-        assert desk.answer(request)["phase"] == "accepted"
-        assert desk.status(tx_id(t))["phase"] == "unknown"
-        assert desk.core._store.pending == 0 and not desk.core._waiters
-
-    def test_receipts_are_verified_and_kept(self, desk):
-        t = A.transfer(0, B.address, 1)
-        desk.submit(t)
-        ident = tx_id(t)
-        member = COMMITTEE.family(ident, 0)[0]
-        outsider = next(n for n in COMMITTEE.tribe if n not in COMMITTEE.family(ident, 0))
-
-        def receipt(who, signer):
-            return ForwardReceipt(ident, who, 12, signer_of(signer).sign(DOMAIN.receipt(ident, who, 12)))
-
-        [rejected] = desk.step(Receive(member, receipt(member, "n9")))[:1]
-        assert rejected.event == "reject" and "bad signature" in rejected.fields["reason"]
-        [rejected] = desk.step(Receive(outsider, receipt(outsider, outsider)))[:1]
-        assert "not of the family" in rejected.fields["reason"]
-        assert desk.core.receipts(ident) == ()
-        desk.step(Receive(member, receipt(member, member)))
-        desk.step(Receive(member, receipt(member, member)))
-        assert desk.core.receipts(ident) == (receipt(member, member),)
-        assert desk.step(Receive(member, ForwardReceipt(b"x" * 32, member, 1, bytes(64)))) == []
-
-
-class TestQueries:
-    def test_wait_is_answered_at_the_phase(self, desk):
-        t = A.transfer(0, B.address, 1)
-        batch, certificate = desk.chain.batch(t)
-        desk.submit(t)
-        pre, done = desk.wait(tx_id(t), "pre"), desk.wait(tx_id(t), "exec")
-        assert desk.answer(pre) is None
-        desk.say(Stored(batch))
-        desk.say(Available(certificate))
-        assert desk.answer(pre)["phase"] == "pre" and desk.answer(done) is None
-        desk.ordered(1, [t])
-        desk.certify(1)
-        assert desk.answer(done)["outcome"] == "applied"
-        assert not desk.core._waiters
-
-    def test_an_abort_ends_the_wait(self, desk):
-        t = A.transfer(0, B.address, 5000)
-        desk.submit(t)
-        request = desk.wait(tx_id(t), "exec")
-        desk.ordered(1, aborted=[(t, "insufficient")])
-        desk.certify(1)
-        assert desk.answer(request)["phase"] == "aborted"
-
-    def test_unknown_transaction_and_phase(self, desk):
-        assert desk.status(b"x" * 32) == {"tx": "78" * 32, "phase": "unknown"}
-        t = A.transfer(0, B.address, 1)
-        desk.submit(t)
-        assert "wait for one of aborted, accepted" in desk.answer(desk.wait(tx_id(t), "done"))["error"]
-
-    def test_waiters_are_bounded_in_number_and_time(self, desk):
-        t = A.transfer(0, B.address, 1)
-        desk.submit(t)
-        limit = gateway_core.MAX_WAITERS_PER_TRANSACTION
-        requests = [desk.wait(tx_id(t), "exec") for _ in range(limit + 1)]
-        assert [r for r in requests if desk.answer(r)] == requests[-1:]
-        desk.now = gateway_core.MAX_WAIT_NS
-        desk.step(Expire("gateway:retry"))
-        assert all(desk.answer(r)["phase"] == "accepted" for r in requests)
-        desk.ordered(1, [t])
-        desk.certify(1)
-        assert desk.phases(t)[-1] == "exec"
-
-    def test_blocks(self, desk):
-        _, certificate = desk.chain.batch(A.transfer(0, B.address, 1))
-        block = desk.chain.block(certificate)
-        desk.say(Finalised(block))
-        desk.step(Submit(70, QueryBlock(1)))
-        assert desk.answer(70) == {
-            "height": 1,
-            "block": block_hash(block).hex(),
-            "view": 1,
-            "parent": "00" * 32,
-            "batches": [certificate.batch.hex()],
-        }
-        desk.step(Submit(71, QueryBlock(2)))
-        assert "no block at height 2" in desk.answer(71)["error"]
-
-    def test_what_concerns_others_is_ignored(self, desk):
-        _, certificate = desk.chain.batch()
-        assert desk.step(Start()) == [] and desk.step(Submit(1, QueryBalance(A.address))) == []
-        assert desk.step(Expire("moonshot:view")) == [] and desk.say(Need(certificate)) == []
-        assert desk.step(Receive("n0", certificate)) == []
-
-
-class TestBounds:
-    def test_finished_transactions_are_evicted_oldest_first(self):
-        desk = Desk(keep=3)
-        transactions = [A.transfer(seq, B.address, 1) for seq in range(5)]
-        for height, t in enumerate(transactions, 1):
-            desk.submit(t)
-            desk.ordered(height, [t])
-            desk.certify(height)
-        assert [desk.status(tx_id(t))["phase"] for t in transactions] == ["unknown"] * 2 + ["exec"] * 3
-
-    def test_transactions_only_seen_are_bounded(self):
-        desk = Desk(keep=3)
-        kept = A.transfer(0, B.address, 1)
-        desk.submit(kept)
-        for seq in range(20):
-            desk.say(Stored(desk.chain.batch(A.transfer(seq, B.address, 1))[0]))
-        assert len(desk.core._store._entries) == 4
-        assert desk.status(tx_id(kept))["phase"] == "accepted"
-
-    def test_batches_are_bounded(self, desk, monkeypatch):
-        monkeypatch.setattr(gateway_tracker, "KEEP_BATCHES", 3)
-        for seq in range(9):
-            desk.say(Available(desk.chain.batch(A.transfer(seq, B.address, 1))[1]))
-        assert len(desk.core._batches) == 3
-
-    def test_coverage_is_bounded(self):
-        coverage = Coverage(keep=10)
-        for height in range(1, 50):
-            coverage.certify(1000 + height, ROOT)
-            coverage.execute(height, ROOT)
-        assert len(coverage._roots) <= 10 and len(coverage._early) <= 10
-        coverage.certify(49, ROOT)
-        assert coverage.covered == 49 and not coverage.bad

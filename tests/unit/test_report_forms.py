@@ -30,7 +30,7 @@ from results.report.junit import render_junit
 from results.report.markdown import render_markdown
 from results.report.page import render
 from results.report.sequence import draw
-from results.report.theme import COLOURS, Figure, asset, blank, page, plain_text
+from results.report.theme import Figure, blank, page, plain_text
 from results.store import Run
 from results.verdict import Status
 from tests.reports import EVIL, campaign, run_of
@@ -224,36 +224,6 @@ def test_a_witness_without_a_moment_has_no_chart(run: Run) -> None:
 
 
 # ---------------------------------------------------------------- the look
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(a: str, b: str) -> float:
-    high, low = sorted((luminance(a), luminance(b)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
-
-
-def schemes() -> list[dict[str, str]]:
-    """The style sheet's variables, light and dark, with short colours written out."""
-    blocks = re.findall(r":root\s*\{([^}]*)\}", asset("style.css"))
-    found = [dict(re.findall(r"--(\w+):\s*(#\w+)", block)) for block in blocks]
-    return [{k: "#" + "".join(2 * c for c in v[1:]) if len(v) == 4 else v for k, v in one.items()} for one in found]
-
-
-def test_texts_and_charts_have_the_contrast_that_wcag_asks() -> None:
-    for number, scheme in enumerate(schemes()):
-        for ink, papers in (
-            ("ink", ("paper", "card")), ("soft", ("paper", "card")), ("link", ("paper", "card")),
-            ("pass", ("passbg",)), ("fail", ("failbg",)), ("unknown", ("unknownbg",)),
-        ):  # fmt: skip
-            for paper in papers:
-                assert contrast(scheme[ink], scheme[paper]) >= 4.5, (number, ink, paper)
-        for pair in COLOURS.items():
-            assert contrast(pair[number], scheme["paper"]) >= 3.0, (number, pair)
-
-
 def policy_of(html: str) -> str:
     [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', html)
     return unescape(policy)

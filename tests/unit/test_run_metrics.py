@@ -17,7 +17,8 @@ from results.report.page import render
 from results.stats import zero_of_n
 from results.store import METRICS, Run
 from tests.golden.make import world
-from tests.golden.plants import PLANTS, declare_partition
+from tests.golden.plants import PLANTS
+from tests.golden.plants_receipts import declare_partition
 from tests.golden.story import Story
 from tests.runs import small_info, write_run
 
