@@ -157,18 +157,26 @@ def _two_blocks(index: Index, fault: FaultInfo, window: Window) -> str:
     return "no two honest nodes saw different blocks in any view"
 
 
+def _mute(index: Index, fault: FaultInfo) -> set[str]:
+    """Targets that have no other behaviour further out, which may say of its own accord what this one withholds: what
+    a behaviour sends passes only those that are declared after it."""
+    outer = (f for f in index.info.faults if f.kind == "behaviour" and f.id > fault.id)
+    return set(fault.targets).difference(*(f.targets for f in outer))
+
+
 def _no_block(index: Index, fault: FaultInfo, window: Window) -> str:
-    timestamped = [e for e in _inside(index, _settled(window), "finalise") if e.get("proposer") in fault.targets]
+    mute = _mute(index, fault)
+    timestamped = [e for e in _inside(index, _settled(window), "finalise") if e.get("proposer") in mute]
     late = [e for e in timestamped if _settled(window)[0] < int(e.get("timestamp_ms") or 0) * MS < window[1]]
     return f"a block of {late[0]['proposer']} was finalised at height {late[0]['height']}" if late else ""
 
 
 def _no_vote(index: Index, fault: FaultInfo, window: Window) -> str:
-    kinds = fault.parameters.get("kinds", ("vote", "commit"))
+    kinds, mute = fault.parameters.get("kinds", ("vote", "commit")), _mute(index, fault)
     for event in _inside(index, _settled(window), "certify", "available", "state_certificate"):
         kind = event.get("kind", "")
         wanted = _CLAN_VOTES.get(event["event"]) or ("commit" if kind == "commit" else "vote")
-        signed = sorted(set(event["signers"]) & set(fault.targets))
+        signed = sorted(mute.intersection(event["signers"]))
         if wanted in kinds and signed:
             where = f"{kind} certificate of view {event['view']}" if kind else f"{wanted} certificate"
             return f"{event['node']} holds a {where} signed by {signed[0]}"
@@ -178,15 +186,17 @@ def _no_vote(index: Index, fault: FaultInfo, window: Window) -> str:
 def _no_batch(index: Index, fault: FaultInfo, window: Window) -> str:
     if fault.parameters.get("victims") or fault.parameters.get("role", "any") != "any":
         return ""
+    mute = _mute(index, fault)
     for event in _inside(index, _settled(window), "batch"):
-        if event["proposer"] in fault.targets and event["txs"]:
+        if event["proposer"] in mute and event["txs"]:
             return f"{event['node']} holds a batch of {event['proposer']} with {len(event['txs'])} transactions"
     return ""
 
 
 def _serves_nobody(index: Index, fault: FaultInfo, window: Window) -> str:
+    mute = _mute(index, fault)
     for event in _inside(index, _settled(window), "retrieve"):
-        if event["ok"] and event.get("from") in fault.targets:
+        if event["ok"] and event.get("from") in mute:
             return f"{event['node']} fetched batch {event['batch'][:10]}.. from {event['from']}"
     return ""
 

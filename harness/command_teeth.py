@@ -180,8 +180,9 @@ def _page(directory: Path, found: dict[str, Any]) -> Path:
 def _print(found: dict[str, Any]) -> None:
     out.print(_matrix(found["mutants"]))
     rows, lab = found["mutants"], found["lab"]
-    killed = f"{sum(row['killed'] for row in rows)} of {len(rows)} killed"
-    plain(f"survivors: {', '.join(found['survivors']) or 'none'}; {killed}")
+    if rows:
+        plain(f"kill rate: {found['kill_rate']:.1%} ({sum(row['killed'] for row in rows)} of {len(rows)})")
+    plain(f"survivors: {', '.join(found['survivors']) or 'none'}")
     if lab:
         plain(f"traps unnoticed: {', '.join(found['unnoticed']) or 'none'}; {len(lab)} set")
     if found["unplayed"]:
@@ -197,11 +198,14 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _matrix(rows: list[dict[str, Any]]) -> Table:
-    """Mutants by checkers: x in the witness, the number of random runs beside it."""
+    """Mutants by checkers: x in the witness; the median of its seconds and over how many seeds; random runs."""
     checkers = sorted({name for row in rows for name in row["by"]})
-    table = Table("mutant", "breaks", *checkers, "random runs")
+    table = Table("mutant", "breaks", *checkers, "seconds (seeds)", "random runs")
     for row in rows:
         reach = row["random"].get(row["best"] or "")
         text = f"{reach['hits']}/{reach['runs']} {row['best']}" if reach else ""
-        table.add_row(row["id"], row["breaks"], *("x" if name in row["by"] else "" for name in checkers), text)
+        if reach and reach["search"]:
+            text += f", first kill after {reach['search']['runs']:g}"
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:g} ({row['seeds']})"
+        table.add_row(row["id"], row["breaks"], *("x" if name in row["by"] else "" for name in checkers), seconds, text)
     return table

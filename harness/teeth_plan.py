@@ -17,6 +17,7 @@ from harness.mutants import Mutant
 from harness.teeth import GENERATORS, Done, Kind, Task
 from results.stats import binomial_interval
 
+SEARCHES = 5  # of which the median is told
 BY_TURNS: tuple[Kind, ...] = ("random", "clean", "witness")
 
 
@@ -145,7 +146,8 @@ class Ledger:
         }
 
     def share(self, kind: Kind, ident: str, generator: str) -> dict[str, Any]:
-        """Hits of the runs of one kind, with the exact 95 % interval, the first hit's number, and who fired how often.
+        """Hits of the runs of one kind, with the exact 95 % interval, the first hit's number, and who fired how often;
+        `search`: what a search with that generator takes until it kills.
 
         Runs that came to no verdict, or with a mutant in none of whose patches they ever were, do not count.
         """
@@ -161,7 +163,7 @@ class Ledger:
         return {
             "runs": len(judged), "hits": len(hits), "low": low, "high": high, "first": first, "by": by,
             "seconds": round(median(d.seconds for d in judged), 2) if judged else None,
-            "unjudged": len(found) - len(judged),
+            "unjudged": len(found) - len(judged), "search": _searches(judged),
         }  # fmt: skip
 
     def unplayed(self) -> list[str]:
@@ -189,3 +191,19 @@ class Ledger:
             "clean_runs": runs, "false_alarms": hits, "false_alarms_high": high,
             "rule_of_three": 3 / runs if runs and not hits else None, "clean": shares, "clean_unjudged": unjudged,
         }  # fmt: skip
+
+
+def _searches(judged: Sequence[Done]) -> dict[str, Any] | None:
+    """Runs and seconds to the first kill, medians over the first five searches; one begins where another has killed.
+    None before the first kill."""
+    runs, seconds = [0], [0.0]
+    for done in judged:
+        runs[-1] += 1
+        seconds[-1] += done.seconds
+        if done.hit and len(runs) <= SEARCHES:
+            runs.append(0)
+            seconds.append(0.0)
+    ended = len(runs) - 1  # the last one goes on
+    if not ended:
+        return None
+    return {"searches": ended, "runs": median(runs[:ended]), "seconds": round(median(seconds[:ended]), 2)}

@@ -1,10 +1,10 @@
 """The search for the worst timing after GST: how long can finality take when no message takes longer than Delta?
 
-A hill climb over the schedules of faults/search/timing.py on the simulator: a few are drawn by chance, then neighbours
-of the best are tried, and kept if they are no better for the tribe. What counts is the longest time between two
-finalisations at an honest node, then how long blocks of honest leaders take, both in Delta; the bounds are L-VIEW and
-L-COMMIT of protocol.md 6.3. They are judged here: to the checkers a run under any fault is one before GST. Everything
-follows from the seed.
+A hill climb over the schedules of faults/search/timing.py on the simulator: a few are drawn by chance, those that
+theory says are bad are tried, then neighbours of the worst, which are kept if they are no better for the tribe. What
+counts is the longest time between two finalisations at an honest node, then how long blocks of honest leaders take,
+both in Delta; the bounds are L-VIEW and L-COMMIT of protocol.md 6.3. They are judged here: to the checkers a run under
+any fault is one before GST. Everything follows from the seed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from typing import Any
 
 import msgspec
 
-from faults.search.timing import COMMIT_DELTAS, VIEW_DELTAS, Stroke, changed, draw, room_of, scenario_of
+from faults.search.timing import (
+    COMMIT_DELTAS,
+    VIEW_DELTAS,
+    Stroke,
+    changed,
+    constructed,
+    draw,
+    room_of,
+    scenario_of,
+)
 from harness.scenario import Scenario, parse
 from harness.toml import Source
 from harness.trial import Trial, trial
@@ -75,10 +84,18 @@ def climb(
     worst: Worst | None = None
     current: Worst | None = None
     drawn, stale, run = Latency(), 0, 0
+    planned = constructed(room)
     while go_on(run):
         run += 1
         fresh = current is None or run <= DRAWN or stale >= PATIENCE
-        strokes = draw(room, rng) if fresh or current is None else changed(current.strokes, room, rng)
+        if fresh or current is None:
+            strokes = draw(room, rng)
+        elif planned:
+            strokes = planned.pop(0)
+        elif worst is not None and stale == PATIENCE // 2:
+            strokes = changed(worst.strokes, room, rng)  # back to the worst of all
+        else:
+            strokes = changed(current.strokes, room, rng)
         values = scenario_of(base, strokes, f"The worst timing found from {base['name']}, seed {seed}, run {run}.")
         done = trial(scenario(values), seed)
         latency = latency_of(done)

@@ -13,11 +13,13 @@ Draw = Callable[[World], dict[str, Any] | None]
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """A registered fault or behaviour. `costs`: its victims count against the bounds."""
+    """A registered fault or behaviour. `costs`: its victims count against the bounds. `whole`: comes to nothing unless
+    the whole coalition is at it, all the time."""
 
     use: str
     draw: Draw
     costs: bool = False
+    whole: bool = False
 
 
 def plain(world: World) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from faults.byzantine.foreign_certificate import KINDS
 from faults.byzantine.forgery import FLAWS
 from faults.search.drawing import Kind, halves, plain, share_of_md
 from faults.search.world import World
+from nodes.committee import tribe_quorum
 
 
 def _every_s(world: World) -> float:
@@ -20,7 +21,8 @@ def _every_s(world: World) -> float:
 
 
 def _batch_flood(world: World) -> dict[str, Any]:
-    return {"copies": world.rng.choice((10, 60)), "every_s": _every_s(world)}
+    """Some fifty to a hundred batches a member in all: each is voted for by a whole clan, which costs n^2 messages."""
+    return {"copies": world.rng.choice((5, 15)), "every_s": max(0.1, round(world.load_ms / 10_000, 3))}
 
 
 def _batch_replayer(world: World) -> dict[str, Any]:
@@ -35,8 +37,19 @@ def _certificate_forger(world: World) -> dict[str, Any]:
     return {"flaws": world.some(tuple(FLAWS))}
 
 
-def _certificate_hider(world: World) -> dict[str, Any]:
-    return {**halves(world), "views": world.rng.randint(1, 5)}
+def _hiding(world: World) -> dict[str, Any] | None:
+    """Two views of the coalition in a row, and a first half that makes a quorum with it (hiding.py)."""
+    shown = tribe_quorum(len(world.tribe)) - len(world.byzantine)
+    honest = world.rng.sample(world.honest, len(world.honest))
+    if not 0 < shown < len(honest):
+        return None
+    world.pairs = True
+    return {"halves": [sorted(half, key=world.tribe.index) for half in (honest[:shown], honest[shown:])]}
+
+
+def _certificate_hider(world: World) -> dict[str, Any] | None:
+    drawn = _hiding(world)
+    return None if drawn is None else {**drawn, "views": world.rng.randint(1, 5)}
 
 
 def _clock_liar(world: World) -> dict[str, Any]:
@@ -93,7 +106,7 @@ LIBRARY = (
     Kind("batch-replayer", _batch_replayer),
     Kind("batch-rewriter", _batch_rewriter),
     Kind("certificate-forger", _certificate_forger),
-    Kind("certificate-hider", _certificate_hider),
+    Kind("certificate-hider", _certificate_hider, whole=True),
     Kind("certificate-swallower", plain),
     Kind("clock-liar", _clock_liar),
     Kind("commit-equivocator", plain),
@@ -101,13 +114,13 @@ LIBRARY = (
     Kind("foreign-certificate", _foreign_certificate),
     Kind("gapped-root", plain),
     Kind("hidden-certificate", plain),
-    Kind("late-release", halves),
+    Kind("late-release", _hiding, whole=True),
     Kind("late-secondary", _late_secondary),
     Kind("lazy-signer", plain),
     Kind("lock-liar", _lock_liar),
     Kind("malleator", halves),
-    Kind("normal-and-fallback", halves),
-    Kind("optimistic-and-fallback", halves),
+    Kind("normal-and-fallback", _hiding, whole=True),
+    Kind("optimistic-and-fallback", _hiding, whole=True),
     Kind("order-grinder", _order_grinder),
     Kind("payload-forger", plain),
     Kind("racing-secondary", _racing_secondary),

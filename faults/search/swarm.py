@@ -29,6 +29,7 @@ REGIMES = ("within", "beyond")
 MOST_FAULTS = 4
 MOST_BEHAVIOURS = 3
 CORE_ONLY = 0.4  # of the scenarios: attacks of the library are many, need an occasion, and would crowd out the rest
+LEADERS = ("fair-succession", "round-robin", "permutation", "byzantine-heavy")
 MD_OF_LOAD = (1 / 45, 1 / 20)  # a message delay as a share of the load: 20 to 45 blocks while all is well
 _UNITS_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
 
@@ -165,20 +166,22 @@ def _parameters(values: dict[str, Any], world: World) -> None:
 def _leaders(values: dict[str, Any], world: World) -> None:
     """Whose view it is, unless the base says so."""
     if "leaders" not in values["cluster"]:
-        kind = world.rng.choice(("fair-succession", "round-robin", "permutation", "byzantine-heavy"))
+        kind = "byzantine-heavy" if world.pairs else world.rng.choice(LEADERS)
         values["cluster"]["leaders"] = leader_order(world) if kind == "byzantine-heavy" else kind
         if kind == "permutation":
             values["cluster"]["leaders"] = world.rng.sample(world.tribe, len(world.tribe))
 
 
 def leader_order(world: World) -> list[NodeId]:
-    """A fixed schedule that favours the coalition as far as the claims allow: never more than f of it in a row, and
-    two honest leaders after each such row, so that blocks can commit."""
+    """A fixed schedule that favours the coalition as far as the claims allow: never more than f of it in a row (two, if
+    an attack needs a pair), and two honest leaders after each such row, so that blocks can commit."""
     rng, most = world.rng, tribe_faults(len(world.tribe))
     byzantine, honest = list(world.byzantine), rng.sample(world.honest, len(world.honest))
     order: list[NodeId] = []
     while honest:
-        if byzantine and most:
+        if byzantine and world.pairs:
+            order += rng.choices(byzantine, k=2)
+        elif byzantine and most:
             order += rng.sample(byzantine, rng.randint(1, min(most, len(byzantine))))
         taken = honest[:2] if len(honest) != 3 else honest
         order += taken
@@ -206,9 +209,9 @@ def _adversary(values: dict[str, Any], world: World, regime: str) -> None:
             if options is None:
                 continue
             behaviour: dict[str, Any] = {"use": kind.use}
-            if world.chance(0.25):
+            if world.chance(0.25) and not kind.whole:
                 behaviour |= world.window()
-            if world.chance(0.2):
+            if world.chance(0.2) and not kind.whole:
                 behaviour["nodes"] = world.some(world.byzantine)
             if options:
                 behaviour["options"] = options

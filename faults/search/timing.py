@@ -4,14 +4,15 @@ long is chosen, message kind by message kind, view by view, link by link.
 A schedule is a list of strokes, each of which paints some messages (views x kinds x links) with a delay between the
 network's own and Delta; later ones paint over earlier ones. A stroke names its views by their place in the cycle of
 leaders, so that it tells, say, a silent leader's from its successor's. Painted over a window of views the strokes
-become one `delay-schedule` fault. `timing` draws one by the seed; `changed` makes a neighbour, for a
-search that climbs.
+become one `delay-schedule` fault. `timing` draws one by the seed; `constructed` makes those that theory says are bad;
+`changed` makes a neighbour, for a search that climbs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
+from itertools import combinations
 from random import Random
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,7 +21,7 @@ import msgspec
 from faults.port import NodeId
 from faults.profiles import mean_delay_ms
 from faults.search.world import READY_MS
-from nodes.committee import tribe_faults
+from nodes.committee import tribe_faults, tribe_quorum
 
 KINDS = ("OPT", "NRM", "FBK", "VOTE", "QC", "CMT", "CQC", "TMO", "TC")
 VIEWS = 16  # the window
@@ -28,6 +29,7 @@ LEAD = 2  # views between the load start and the window
 MARGIN_MS = 1.0  # below Delta, for what the network itself adds to a delay
 SHARES = (0.0, 0.0, 0.5, 1.0, 1.0)  # of the room below Delta
 MOST_STROKES = 16
+CERTIFYING, COMMITTING = ("VOTE", "QC"), ("CMT", "CQC")
 VIEW_DELTAS, COMMIT_DELTAS = 5.0, 5.0  # 3 Delta + 2 delta, and 4 delta + Delta, with delta = Delta (protocol.md 6.3)
 
 T = TypeVar("T")
@@ -51,6 +53,8 @@ class Room(msgspec.Struct, frozen=True):
     first: int  # first view of the window
     most_ms: float  # extra delay that stays below Delta
     gap_deltas: float  # bound on the time between two finalisations (protocol.md 6.3: f views lost, then a commit)
+    corrupted: tuple[NodeId, ...] = ()  # as far as the base names them
+    silent: tuple[int, ...] = ()  # phases that they lead, where everybody leads once a round
 
 
 def room_of(base: Mapping[str, Any]) -> Room:
@@ -63,42 +67,77 @@ def room_of(base: Mapping[str, Any]) -> Room:
         raise ValueError(f'timing: the base needs latency = "uniform:<ms>" well below delta_ms = {delta:g}')
     if base.get("fault"):
         raise ValueError("timing: give a base without faults; what it delays is chosen here")
-    faulty = _corrupted(base)
+    nodes = (base.get("adversary") or {}).get("nodes", 0)
+    corrupted = () if isinstance(nodes, int) else tuple(nodes)
+    faulty = nodes if isinstance(nodes, int) else len(nodes)
     if faulty > tribe_faults(len(tribe)):
         raise ValueError("timing: the bounds of protocol.md 6.3 are for at most f corrupted nodes")
     view_ms = ((len(tribe) - faulty) * own + faulty * (3 * delta + 2 * own)) / len(tribe)
     most = delta - own - MARGIN_MS
-    return Room(tribe, round(READY_MS / view_ms) + LEAD, most, faulty * VIEW_DELTAS + COMMIT_DELTAS)
-
-
-def _corrupted(base: Mapping[str, Any]) -> int:
-    nodes = (base.get("adversary") or {}).get("nodes", 0)
-    return nodes if isinstance(nodes, int) else len(nodes)
+    leaders = cluster.get("leaders", "fair-succession")
+    turns = tribe if leaders == "round-robin" else () if isinstance(leaders, str) else tuple(leaders)
+    silent = tuple(phase for phase, node in enumerate(turns) if node in corrupted and len(turns) == len(tribe))
+    first, gap = round(READY_MS / view_ms) + LEAD, faulty * VIEW_DELTAS + COMMIT_DELTAS
+    return Room(tribe, first, most, gap, corrupted, silent)
 
 
 # ---------------------------------------------------------------- schedules
 def draw(room: Room, rng: Random) -> tuple[Stroke, ...]:
     """A schedule by chance: some strokes, half of the time over a ground on which everything takes Delta."""
-    ground = (Stroke(tuple(range(len(room.tribe))), KINDS, room.tribe, room.tribe, 1.0),)
     strokes = tuple(_stroke(room, rng) for _ in range(rng.randint(2, 8)))
-    return ground + strokes if rng.random() < 0.5 else strokes
+    return (_ground(room), *strokes) if rng.random() < 0.5 else strokes
+
+
+def constructed(room: Room) -> list[tuple[Stroke, ...]]:
+    """Schedules that part the tribe before the views of silent leaders, and let everything else take Delta.
+
+    Just enough honest nodes (with the corrupted ones a quorum) certify and commit the block before at once; the others
+    hear of it Delta later, so that their time-outs come 4 Delta and reach everybody 5 Delta after the first node was
+    there: then a leader makes a fallback block, which 3 Delta later is final.
+    """
+    honest = [node for node in room.tribe if node not in room.corrupted]
+    first = [phase for phase in room.silent if (phase - 1) % len(room.tribe) not in room.silent]
+    before = tuple((phase - 1) % len(room.tribe) for phase in first)
+    if not before:
+        return []
+    swift = []
+    for early in combinations(honest, tribe_quorum(len(room.tribe)) - len(room.corrupted)):
+        told = (*early, *room.corrupted)
+        fast = (Stroke(before, kinds, room.tribe, told, 0.0) for kinds in (CERTIFYING, COMMITTING))
+        swift.append((_ground(room), *fast))
+    return swift
+
+
+def _ground(room: Room) -> Stroke:
+    """Everything takes Delta."""
+    return Stroke(tuple(range(len(room.tribe))), KINDS, room.tribe, room.tribe, 1.0)
 
 
 def changed(strokes: Sequence[Stroke], room: Room, rng: Random) -> tuple[Stroke, ...]:
-    """A neighbour: one or two strokes more, fewer, or different."""
+    """A neighbour: one or two strokes more, fewer, or different; as often as not in one coordinate of one stroke."""
     found = list(strokes)
     for _ in range(rng.randint(1, 2)):
         move = rng.random()
         at = rng.randrange(len(found)) if found else 0
-        if not found or (move < 0.5 and len(found) < MOST_STROKES):
+        if not found or (move < 0.3 and len(found) < MOST_STROKES):
             found.insert(rng.randint(0, len(found)), _stroke(room, rng))
-        elif move < 0.65 and len(found) > 1:
+        elif move < 0.4 and len(found) > 1:
             del found[at]
-        elif move < 0.85:
+        elif move < 0.5:
             found[at] = msgspec.structs.replace(found[at], share=rng.choice(SHARES))
         else:
-            found[at] = msgspec.structs.replace(found[at], phases=_stroke(room, rng).phases)
+            found[at] = _nudged(found[at], room, rng)
     return tuple(found)
+
+
+def _nudged(stroke: Stroke, room: Room, rng: Random) -> Stroke:
+    """The stroke with one phase, kind, sender or receiver more or fewer, never without any."""
+    field, of = rng.choice(
+        (("phases", range(len(room.tribe))), ("kinds", KINDS), ("senders", room.tribe), ("receivers", room.tribe))
+    )
+    had = set(getattr(stroke, field))
+    now = had ^ {rng.choice(of)}
+    return msgspec.structs.replace(stroke, **{field: tuple(each for each in of if each in (now or had))})
 
 
 def _stroke(room: Room, rng: Random) -> Stroke:

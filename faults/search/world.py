@@ -76,7 +76,8 @@ class Budget:
 class World:
     """What the descriptors of faults and behaviours draw from. Times in ms: `slowest_ms` is the slowest link's delay
     with its jitter, `sync_ms` what a sync takes before any fault. `halves` is a division that several pieces of one
-    scenario can share: an equivocator and a partition that agree find more than two that do not."""
+    scenario can share: an equivocator and a partition that agree find more than two that do not. `pairs`: the coalition
+    must lead two views in a row, even if it is one replica."""
 
     def __init__(
         self, rng: Random, tribe: Sequence[NodeId], gateways: Sequence[NodeId], clans: Clans, slack: int = 0
@@ -92,6 +93,7 @@ class World:
         self.slowest_ms = 0.0
         self.sync_ms = 0.0
         self.halves: list[list[NodeId]] | None = None
+        self.pairs = False
 
     @property
     def honest(self) -> tuple[NodeId, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from harness.generators import GENERATORS
 from harness.plan import Plan, resolve
 from harness.scenario import parse
 from harness.toml import Source
-from nodes.committee import clan_faults, tribe_faults
+from nodes.committee import clan_faults, tribe_faults, tribe_quorum
 
 BASE = commands.read_scenario("swarm").raw
 RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -89,6 +90,23 @@ def test_the_swarm_uses_everything_that_is_registered() -> None:
     assert set(drawn) == set(kinds.FAULTS) | set(kinds.BEHAVIOURS)
     assert set(registered(FAULT_GROUP)) == {*kinds.FAULTS, *kinds.TIMED}
     assert set(registered(BEHAVIOUR_GROUP)) == {*kinds.BEHAVIOURS, *kinds.SCHEDULED}
+
+
+def test_an_attack_on_hidden_certificates_gets_two_views_in_a_row_and_half_a_tribe_to_show_it_to() -> None:
+    drawn = 0
+    for seed in range(400):
+        values = swarm(BASE, seed)
+        whole = [b for b in values.get("adversary", {}).get("behaviour", ()) if kinds.BEHAVIOURS[b["use"]].whole]
+        if not whole:
+            continue
+        drawn += 1
+        byzantine, leaders = values["adversary"]["nodes"], values["cluster"]["leaders"]
+        assert any(a in byzantine and b in byzantine for a, b in pairwise(leaders))
+        for behaviour in whole:
+            assert not {"nodes", "from", "views"} & set(behaviour)
+            shown, n = len(behaviour["options"]["halves"][0]) + len(byzantine), values["cluster"]["nodes"]
+            assert shown == tribe_quorum(n)
+    assert drawn > 10
 
 
 # ---------------------------------------------------------------- the parts

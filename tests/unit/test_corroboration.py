@@ -25,6 +25,19 @@ def test_a_withheld_vote_inside_a_certificate_refutes_the_receipt(kind: str, eve
         assert [f"{kind} certificate" in text and f"signed by {signer}" in text for text in found] == [True] * refuted
 
 
+@pytest.mark.parametrize(("other", "refuted"), [(2, False), (0, True)])
+def test_what_a_behaviour_further_out_says_is_not_held_against_who_withholds(other: int, refuted: bool) -> None:
+    """Swarm, seed 3000047: a lazy signer declared after a vote-withholder votes past it; before it, it is withheld."""
+    story = World(plan=(1, 1, 0), seed=0).story()
+    signer = story.events("available")[-1]["signers"][0]
+    fault = FaultInfo(1, "vote-withholder", "behaviour", 0, 0, [signer], {"kinds": ["availability"]})
+    story.info["faults"] = [
+        {"id": 1, "use": "vote-withholder", "kind": "behaviour", "targets": [signer]},
+        {"id": other, "use": "lazy-signer", "kind": "behaviour", "targets": [signer]},
+    ]
+    assert bool(contradictions(Index(story.run()), fault, (0, story.info["end"]))) is refuted
+
+
 def _tribe_with_n3_corrupted() -> Story:
     story = World(plan=(8, 4, 2, *([0] * 46)), seed=3).story()
     story.info["byzantine"], story.info["honest"] = ["n3"], ["n0", "n1", "n2"]

@@ -128,6 +128,16 @@ def test_shares_count_what_was_tried_only() -> None:
     assert share["by"] == {"fork": 1} and ledger.rows()[0]["best"] == "schedule"
 
 
+def test_what_a_search_takes_is_the_median_of_the_first_five() -> None:
+    hits = {3, 4, 10, 12, 17, 18}  # searches of 3, 1, 6, 2 and 5 runs; the sixth is one too many
+    done = [Done(Task("random", "A", seed, "swarm"), seed in hits, seconds=0.5) for seed in range(1, 21)]
+    ledger = Ledger([A], (), Aim(generators=("swarm",)), done)
+    assert ledger.share("random", "A", "swarm")["search"] == {"searches": 5, "runs": 3, "seconds": 1.5}
+    few = Ledger([A], (), Aim(generators=("swarm",)), done[:9])
+    assert few.share("random", "A", "swarm")["search"] == {"searches": 2, "runs": 2, "seconds": 1.0}
+    assert Ledger([A], (), Aim(generators=("swarm",)), done[:2]).share("random", "A", "swarm")["search"] is None
+
+
 def test_false_alarms_are_bounded() -> None:
     done = [Done(Task("clean", "", seed, "schedule")) for seed in range(1, 31)]
     done.append(Done(Task("clean", "", 31, "schedule"), error="no verdict"))

@@ -18,6 +18,7 @@ from faults.search.timing import (
     VIEWS,
     Stroke,
     changed,
+    constructed,
     draw,
     painted,
     room_of,
@@ -127,6 +128,28 @@ def test_the_climb_beats_uniform_delays_and_stays_within_the_bounds() -> None:
     assert found.worst.latency.gap > yardstick.gap
     assert not found.failures
     assert latency_of(trial(scenario(found.worst.values), 1)) == found.worst.latency  # the file is the finding
+
+
+def test_a_tribe_that_is_parted_before_a_silent_view_waits_for_eight_delta() -> None:
+    """Two nodes enter the silent view Delta before the third, whose time-out everybody needs: 5 Delta; then a fallback
+    block, its votes and commit votes: 3 Delta. A tenth of Delta is the network's own, the rest the margin."""
+    by_theory = [latency_of(run(strokes)) for strokes in constructed(ROOM)]
+    assert len(by_theory) == 3
+    assert max(by_theory).gap >= 7.7
+    assert all(found.gap < bounds_of(BASE).gap for found in by_theory)
+
+
+def test_the_climb_comes_close_to_eight_delta() -> None:
+    found = climb(BASE, 1, lambda done: done < 14)
+    assert found.worst.latency.gap >= 7.8
+    assert found.drawn.gap < 6.5, "by chance alone it is not found"
+    assert not found.failures
+
+
+def test_nothing_is_constructed_where_nobody_knows_who_is_silent_when() -> None:
+    for change in ({"leaders": "fair-succession"}, {"leaders": ["n0", "n1"]}):
+        assert constructed(room_of({**BASE, "cluster": {**BASE["cluster"], **change}})) == []
+    assert constructed(room_of({**BASE, "adversary": {**BASE["adversary"], "nodes": 1}})) == []
 
 
 def slower_and_slower(original: Function) -> Function:
