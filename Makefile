@@ -22,8 +22,8 @@ lab: setup
 test: setup
 	@$(BIN)/moonquake doctor --fix --browser
 	@$(MAKE) --no-print-directory lint
-	@echo "==> tests: unit, property, conformance, then live ones on real processes and containers"
-	$(BIN)/python -m pytest -q -m "not live"
+	@echo "==> tests: unit, property, conformance on all cores, then live ones on real processes and containers, one by one"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not live"
 	$(BIN)/python -m pytest -q -m live
 
 lint: setup
@@ -37,7 +37,7 @@ bench: setup
 	@$(BIN)/moonquake bench
 
 unit: setup
-	$(BIN)/python -m pytest -q -m "not live"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not live"
 
 live: setup
 	$(BIN)/python -m pytest -q -m live

@@ -115,7 +115,7 @@ def load(path: Path, overrides: dict[str, Any] | None = None) -> Scenario:
     Raises ScenarioError on anything that is wrong with it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # as it is: read_text would make a carriage return a new line
     except OSError as error:
         raise ScenarioError(
             f"{path}: cannot be read: {error.strerror}; `moonquake list scenarios` names the shipped ones"

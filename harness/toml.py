@@ -23,7 +23,7 @@ class Source:
 
     def __init__(self, name: str, text: str = "") -> None:
         self.name = name
-        self._lines = text.splitlines()
+        self._lines = text.split("\n")  # TOML's only line end; splitlines() knows ten
 
     def line(self, path: str) -> int | None:
         """Line number (from 1) of the key, or of the nearest table round it; None if it cannot be found."""

@@ -1,8 +1,7 @@
-"""Micro-operations from JSON to columns: a fast way for whole numbers, a general one for anything else."""
+"""Micro-operations as columns, and the general way to them from JSON; `steptext` has the fast one for whole numbers."""
 
 from __future__ import annotations
 
-from itertools import chain, compress
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -63,50 +62,10 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 def flatten(values: list[msgspec.Raw], names: Names) -> Columns:
-    """Columns of encoded transaction values. Raises StepError."""
-    try:
-        decoded = _fast.decode(b"[" + b",".join(values) + b"]")
-        return _flat(decoded)
-    except (*UNDECODABLE, OverflowError, ValueError):
-        return _general(values, names)
+    """Columns of encoded transaction values, whatever is in them: there are names for what is no small integer.
 
-
-class StepError(HistoryError):
-    """A value that is no transaction; `place` is which of the values."""
-
-    def __init__(self, place: int, message: str) -> None:
-        super().__init__(message)
-        self.place = place
-
-
-_fast = msgspec.json.Decoder(list[list[Step]])
-
-
-def _flat(transactions: list[list[Step]]) -> Columns:
-    counts = np.fromiter(map(len, transactions), np.int64, len(transactions))
-    steps = list(chain.from_iterable(transactions))
-    size = len(steps)
-    verbs, keys, results = zip(*steps, strict=True) if steps else ((), (), ())
-    kind = np.fromiter(map(KINDS.__getitem__, verbs), np.int64, size)
-    key = np.fromiter(keys, np.int64, size)
-    shape = np.fromiter(map(_SHAPES.__getitem__, map(type, results)), np.int8, size)
-    if bool((shape[kind != READ] != 1).any()):
-        raise ValueError("something is written that is no number")
-    result = np.full(size, NIL, np.int64)
-    single, listed = shape == 1, shape == 2
-    result[single] = np.fromiter(compress(results, single.tolist()), np.int64, int(single.sum()))
-    lists: list[list[int]] = list(compress(results, listed.tolist()))
-    lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-    elements = np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum()))
-    for column in (key, result[single], elements):
-        if len(column) and (column.max() >= NAMED or column.min() <= -NAMED):
-            raise OverflowError("a number that needs a name")
-    result[listed] = np.arange(len(lists))
-    return Columns(counts, kind, key, result, listed, lengths, elements)
-
-
-def _general(values: list[msgspec.Raw], names: Names) -> Columns:
-    """Names for whatever is no small integer; says what is wrong with a value that is no transaction."""
+    Raises StepError about a value that is no transaction.
+    """
     counts: list[int] = []
     rows: list[tuple[int, int, int, bool]] = []
     lengths: list[int] = []
@@ -136,6 +95,14 @@ def _general(values: list[msgspec.Raw], names: Names) -> Columns:
         np.array(counts, np.int64), kind_, key_, result_, listed.astype(np.bool_), np.array(lengths, np.int64),
         np.array(elements, np.int64),
     )  # fmt: skip
+
+
+class StepError(HistoryError):
+    """A value that is no transaction; `place` is which of the values."""
+
+    def __init__(self, place: int, message: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 def _step(step: Any, place: int, where: str) -> tuple[int, Any, Any]:

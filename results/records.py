@@ -15,7 +15,7 @@ import msgspec
 from results.edn import EdnError, as_json, read_edn
 from results.history import UNDECODABLE, HistoryError, Operation, whole_text
 
-CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 1 << 19  # what the columns of a chunk take fits into a processor's cache
 NULL = msgspec.Raw(b"null")
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _JSON_LINES = re.compile(rb'\{\s*["}]')

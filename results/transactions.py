@@ -20,6 +20,7 @@ import numpy as np
 from results.history import HistoryError
 from results.microops import NAMED, NIL, READ, VERBS, Columns, Flags, Ints, Names, StepError, flatten
 from results.records import NULL, Record
+from results.steptext import plain_columns
 
 OK, INFO, FAIL = 0, 1, 2
 _STATUS = {"ok": OK, "info": INFO, "fail": FAIL}
@@ -278,7 +279,8 @@ class _Loader:
         if not values:
             return
         try:
-            self._columns.append(flatten(values, self._names))
+            plain = plain_columns(values)
+            self._columns.append(flatten(values, self._names) if plain is None else plain)
         except StepError as error:
             line = int(heads[5, error.place])
             raise HistoryError(f"{self._source}:{line or '?'}: {error}") from error

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import pytest
 
+from checkers import registry
 from faults.port import UnsupportedError
 from harness import commands, shipped
 from harness.backends import select
+from harness.night.work import SUITES
 from harness.plan import check_backend
 from harness.suite import claimed
+from harness.trial import trial
+from results.verdict import Status
 
 ALL = shipped.shipped()
+ELSEWHERE = {
+    "cadence": "a claim, measured by `moonquake claims`",
+    "message-delays": "a claim, measured by `moonquake claims`",
+    "forensics": "judges violations, of which no clean night has one",
+    "linearizable": "joins by itself where the history has registers",
+    "elle-list-append": "joins by itself where the history has lists",
+    "elle-rw-register": "joins by itself where the history has registers",
+}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -65,3 +77,21 @@ def test_the_default_suite_fits_its_six_minutes() -> None:
     seconds = sum(p.scenario.workload.duration_s + p.scenario.quiet_s for p in plans)
     assert seconds < 200  # the rest is starting, stopping and judging
     assert all(7 <= len(p.scenario.cluster.tribe) <= 10 for p in plans)
+
+
+def test_a_night_asks_every_checker() -> None:
+    asked = {
+        name
+        for scenario, path in ALL.items()
+        if path.parent.name in SUITES
+        for name in commands.read_scenario(scenario).checks
+    }
+    assert sorted(asked | set(ELSEWHERE)) == registry.names()
+    assert not asked & set(ELSEWHERE)
+
+
+def test_duties_gives_every_checker_that_it_asks_something_to_judge() -> None:
+    done = trial(commands.read_scenario("duties"), 1)
+    assert {v.property: v.status for v in done.verdicts if v.status is not Status.PASS} == {}
+    assert len(done.verdicts) >= 15
+    assert all(verdict.examined for verdict in done.verdicts)

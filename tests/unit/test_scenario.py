@@ -124,6 +124,21 @@ def test_files_that_are_not_scenarios(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_line_ends_where_toml_says_and_nowhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_bytes(MINIMAL.replace("nodes = 4", "nodes = 4\rclans = 1").encode())
+    with pytest.raises(ScenarioError, match="is not TOML"):
+        load(path)
+    path.write_bytes(MINIMAL.replace("\n", "\r\n").encode())
+    assert load(path).raw == scenario().raw
+    for mark in ("\u2028", "\x85"):
+        text = MINIMAL.replace('name = "tiny"', f'name = "tiny"\ndescription = "one{mark}rate = 3{mark}two"')
+        path.write_bytes(text.replace("nodes = 4", "nodes = 3").encode())
+        line = text[: text.index("nodes = 4")].count("\n") + 1
+        with pytest.raises(ScenarioError, match=f"tiny.toml:{line}: cluster.nodes"):
+            load(path)
+
+
 def test_overrides_replace_what_the_file_says(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text(MINIMAL)
