@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.live, pytest.mark.docker]
 ATTEMPTS = 3  # a fault whose window passed before a busy machine came to it proves nothing: once more
 LIMIT_S = 120.0
 DISK_AND_CLOCK = """
+[adversary]
+crashes = 1
 [[fault]]
 use = "clock-skew"
 skew_ms = 100
