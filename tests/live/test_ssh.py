@@ -101,18 +101,31 @@ def eventually(what: Callable[[], bool], told: str) -> None:
         time.sleep(0.2)
 
 
-def processes(host: TestHost, module: str) -> list[str]:
-    """Pids of our module there. The brackets keep the script from finding itself."""
-    pattern = f"-m [{module[0]}]{module[1:]} "
-    script = f"for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q -- '{pattern}' "
-    return host.said("bash", "-c", script + "&& echo ${p#/proc/}; done; true").split()
+LISTING = """
+import glob, os
+for entry in glob.glob("/proc/[0-9]*"):
+    try:
+        words = open(entry + "/cmdline", "rb").read().split(b"\\0")
+    except OSError:
+        continue
+    if os.path.basename(entry) != str(os.getpid()):
+        print(os.path.basename(entry), *(word.decode("utf-8", "replace").strip() for word in words))
+"""
+
+
+def processes(host: TestHost, words: str) -> list[str]:
+    """Pids of the processes there whose command line has these words."""
+    lines = [line.partition(" ") for line in host.said("python3", "-c", LISTING).splitlines()]
+    return [pid for pid, _, command in lines if pid.isdigit() and words in command]
 
 
 def bare(host: TestHost) -> bool:
     """No table, no process, no mount and no file of a run."""
-    left = host.said("bash", "-c", "ls /var/tmp/moonquake/runs; grep /var/tmp/moonquake /proc/mounts; true")
-    ours = ("nodes", "faults.byzantine", "harness.backends.ssh.host.warden", "harness.backends.delay")
-    return not left.strip() and not host.tables() and not any(processes(host, module) for module in ours)
+    left = host.said("ls", "/var/tmp/moonquake/runs").split()
+    mounts = [line for line in host.said("cat", "/proc/mounts").splitlines() if "/var/tmp/moonquake" in line]
+    ours = [pid for module in ("nodes", "faults", "harness") for pid in processes(host, f"-m {module}")]
+    assert not left + mounts + host.tables() + ours, host
+    return True
 
 
 def in_mid_partition(lab: SshLab, place: Path, lease: str) -> Command:
@@ -150,7 +163,7 @@ def test_a_harness_that_stops_in_mid_partition(lab: SshLab, tmp_path: Path) -> N
     finally:
         command.process.kill()
         command.process.wait()
-    eventually(lambda: not any(processes(h, "nodes") for h in lab.hosts), "without a harness the nodes end")
+    eventually(lambda: not any(processes(h, "-m nodes") for h in lab.hosts), "without a harness the nodes end")
     later = Command(tmp_path, "doctor", "--json", environment={"MOONQUAKE_STATE": str(lab.directory / "state")})
     later.ended()
     assert later.said.count("removed /var/tmp/moonquake/runs/") == len(lab.hosts), later.said
@@ -160,10 +173,7 @@ def test_a_harness_that_stops_in_mid_partition(lab: SshLab, tmp_path: Path) -> N
 def test_a_connection_that_dies_in_mid_partition(lab: SshLab, tmp_path: Path) -> None:
     command = in_mid_partition(lab, tmp_path, lease="60s")
     host = next(host for host in lab.hosts if cut(host))
-    sessions = (
-        "for p in /proc/[0-9]*; do grep -q '^sshd: root' $p/cmdline 2>/dev/null && kill -9 ${p#/proc/}; done; true"
-    )
-    host.said("bash", "-c", sessions)
+    host.said("kill", "-9", *processes(host, "sshd: root"))
     eventually(lambda: not cut(host), "the host that lost us undoes its cuts, long before the lease is over")
     assert command.ended() == 4
     assert f"host {host.name} " in command.said
@@ -174,9 +184,9 @@ def test_a_warden_that_is_killed_in_mid_partition(lab: SshLab, tmp_path: Path) -
     """Its guardian undoes the faults; the kernel kills the nodes with it."""
     command = in_mid_partition(lab, tmp_path, lease="60s")
     host = next(host for host in lab.hosts if cut(host))
-    (warden,) = processes(host, "harness.backends.ssh.host.warden")
+    (warden,) = processes(host, "-m harness.backends.ssh.host.warden")
     host.said("kill", "-9", warden)
-    eventually(lambda: not cut(host) and not processes(host, "nodes"), "the guardian undoes what its warden did")
+    eventually(lambda: not cut(host) and not processes(host, "-m nodes"), "the guardian undoes what its warden did")
     assert command.ended() == 4
     assert "the warden" in command.said and f"host {host.name} " in command.said
     logs = list((command.runs / "small").glob("*/logs/*guardian.log"))
