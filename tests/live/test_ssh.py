@@ -119,6 +119,12 @@ def processes(host: TestHost, words: str) -> list[str]:
     return [pid for pid, _, command in lines if pid.isdigit() and words in command]
 
 
+def kill(host: TestHost, pids: list[str]) -> None:
+    """kill -9, there."""
+    assert pids
+    host.said("python3", "-c", "import os, sys; [os.kill(int(pid), 9) for pid in sys.argv[1:]]", *pids)
+
+
 def bare(host: TestHost) -> bool:
     """No table, no process, no mount and no file of a run."""
     left = host.said("ls", "/var/tmp/moonquake/runs").split()
@@ -173,7 +179,7 @@ def test_a_harness_that_stops_in_mid_partition(lab: SshLab, tmp_path: Path) -> N
 def test_a_connection_that_dies_in_mid_partition(lab: SshLab, tmp_path: Path) -> None:
     command = in_mid_partition(lab, tmp_path, lease="60s")
     host = next(host for host in lab.hosts if cut(host))
-    host.said("kill", "-9", *processes(host, "sshd: root"))
+    kill(host, processes(host, "sshd: root"))
     eventually(lambda: not cut(host), "the host that lost us undoes its cuts, long before the lease is over")
     assert command.ended() == 4
     assert f"host {host.name} " in command.said
@@ -185,7 +191,7 @@ def test_a_warden_that_is_killed_in_mid_partition(lab: SshLab, tmp_path: Path) -
     command = in_mid_partition(lab, tmp_path, lease="60s")
     host = next(host for host in lab.hosts if cut(host))
     (warden,) = processes(host, "-m harness.backends.ssh.host.warden")
-    host.said("kill", "-9", warden)
+    kill(host, [warden])
     eventually(lambda: not cut(host) and not processes(host, "-m nodes"), "the guardian undoes what its warden did")
     assert command.ended() == 4
     assert "the warden" in command.said and f"host {host.name} " in command.said
