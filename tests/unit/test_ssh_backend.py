@@ -146,9 +146,10 @@ def test_the_filters_texts() -> None:
         "add element ip t cuts { 61200 . 198.18.0.3 . 10001 }\ndelete element ip t cuts { 61201 . 198.18.0.2 . 10002 }"
     )
     assert filter.change_text("t", [], []) == ""
-    assert "61200 . 198.18.0.3 . 10001 : 0x6d710007" in filter.mark_text("t", [(ways[0], 7)], [])
+    assert "61200 . 198.18.0.3 . 10001 : 0x6d710007" in filter.mark_text("t", [(ways[0], 0x6D710007)], [])
     assert "hook output" in filter.table_text("t") and "hook postrouting" in filter.table_text("t")
-    rule = " ".join(filter.queue_rule("-I", 9, "t"))
+    rule = " ".join(filter.queue_rule("-I", 0x6D710000, 9, "t"))
+    assert filter.mark_of("a") & 0xFFFF == 0 and filter.mark_of("a") != filter.mark_of("b")
     assert "0x6d710000/0xffff0000" in rule and "--queue-bypass" in rule
     element = {"elem": {"val": {"concat": [61200, "198.18.0.3", 10001]}, "counter": {"packets": 4, "bytes": 9}}}
     assert filter.read_cuts([{"set": {"elem": [element]}}]) == [(61200, "198.18.0.3", 10001, 4)]
