@@ -17,6 +17,8 @@ from faults.port import BoundedDisks, Capability, Cluster, DiskSpace, NodeId, No
 from faults.topology import touching
 from faults.victims import parse, resolve
 
+LAST_WRITE_S = 0.5  # one that ran into the full disk just before it had room again is still ending
+
 
 class DiskFull:
     name: ClassVar[str] = "disk-full"
@@ -44,17 +46,26 @@ class DiskFull:
             self._judge(receipt, before, after, await statuses(cluster, nodes))
             finished = True
         finally:
-            stopped = [node for node, status in (await statuses(cluster, taken)).items() if not status.up]
             for node in taken:
                 book.full[node] -= 1
                 if not book.full[node]:
                     await disks.free_disk(node)
-            for node in stopped:
-                if not _elsewhere(book, node):
-                    await cluster.start(node)
+            failures = await self._start(cluster, taken)
             receipt.healed = cluster.now()
             if finished:
-                await self._verify(cluster, receipt)
+                await self._verify(cluster, receipt, failures)
+
+    async def _start(self, cluster: Cluster, nodes: list[NodeId]) -> list[str]:
+        """Start those that stopped and that no fault holds any more; what went wrong, in words."""
+        await cluster.sleep(LAST_WRITE_S)
+        failures = []
+        for node, status in (await statuses(cluster, nodes)).items():
+            if not status.up and not _elsewhere(book_of(cluster), node):
+                try:
+                    await cluster.start(node)
+                except Exception as error:  # one that cannot start must not keep the next one down
+                    failures.append(f"{node}: {error}")
+        return failures
 
     def _judge(
         self,
@@ -72,7 +83,7 @@ class DiskFull:
         receipt.evidence = f"{receipt.changed} writes found no room; {', '.join(down) or 'nobody'} stopped for it"
         receipt.evidence += f"; NOT full: {', '.join(roomy)}" if roomy else ""
 
-    async def _verify(self, cluster: Cluster, receipt: Receipt) -> None:
+    async def _verify(self, cluster: Cluster, receipt: Receipt, failures: list[str]) -> None:
         """Healed means: there is room, and every victim runs and is heard again."""
         disks, book = cast(BoundedDisks, cluster), book_of(cluster)
         mine = [node for node in receipt.targets if not _elsewhere(book, node)]
@@ -89,7 +100,7 @@ class DiskFull:
         elif silent:
             receipt.evidence += f"; NOT healed within {self._verify_s:g} s: nothing arrives on {named(silent)}"
         else:
-            receipt.evidence += f"; NOT healed within {self._verify_s:g} s"
+            receipt.evidence += f"; NOT healed within {self._verify_s:g} s{'; '.join(['', *failures])}"
 
 
 def _elsewhere(book: Book, node: NodeId) -> bool:

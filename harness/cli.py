@@ -218,6 +218,7 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="mend what can be mended")] = False,
     browser: Annotated[bool, typer.Option("--browser", help="with --fix: a Chromium too, for browser tests")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="remove everything that runs left on this machine")] = False,
+    hosts: HostsOption = None,
     json: JsonOption = False,
 ) -> int:
     """What this machine can and cannot do, and the command that mends it."""
@@ -225,13 +226,13 @@ def doctor(
 
     removed = tidy()
     if clean:
-        removed += physician.clean(say)
+        removed += physician.clean(say, hosts)
         if json:
             document({"removed": removed})
         else:
             plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
         return Exit.AS_EXPECTED
-    found = physician.examine(fix, say, browser)
+    found = physician.examine(fix, say, browser, hosts)
     if json:
         document({**msgspec.to_builtins(found), "ok": found.ok})
     else:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from pathlib import Path
 
 import docker
 import docker.errors
@@ -50,9 +51,10 @@ class Report(msgspec.Struct, frozen=True):
     fixed: tuple[str, ...] = ()
 
 
-def examine(fix: bool, progress: Progress, browser: bool = False) -> Report:
-    """Look at everything; with `fix`, first provide engine, image and Toxiproxy and remove leftovers; with `browser` a
-    Chromium too, which only tests need. Never raises for what a machine lacks: that is a failed check."""
+def examine(fix: bool, progress: Progress, browser: bool = False, hosts: Path | None = None) -> Report:
+    """Look at everything, the hosts of a hosts.toml too; with `fix`, first provide engine, image and Toxiproxy and
+    remove leftovers; with `browser` a Chromium too, which only tests need. Never raises for what a machine lacks: that
+    is a failed check. Raises UsageError for a hosts.toml that makes no sense."""
     fixed: list[str] = []
     reasons: dict[str, str] = {}
 
@@ -77,13 +79,20 @@ def examine(fix: bool, progress: Progress, browser: bool = False) -> Report:
     if all(check.ok for check in containers):
         toxiproxy = msgspec.structs.replace(toxiproxy, optional=True)
     checks = [_python(), _dependencies(), *containers, toxiproxy, _browser(reasons), _disk(), _leftovers(fix)]
+    checks += _hosts(hosts, progress)
     ok = all(check.ok or check.optional for check in checks)
     return Report(checks=tuple(checks), ok=ok, fixed=tuple(fixed))
 
 
-def clean(progress: Progress) -> list[str]:
-    """Remove leftovers, our images, and our private engine with its data; what was removed, a sentence each."""
-    return cleaning.remove_all(progress)
+def clean(progress: Progress, hosts: Path | None = None) -> list[str]:
+    """Remove leftovers, our images, and our private engine with its data, on hosts of a hosts.toml everything of ours;
+    what was removed, a sentence each."""
+    removed = cleaning.remove_all(progress)
+    if hosts is None:
+        return removed
+    from harness.backends.ssh import backend
+
+    return [*removed, *backend.clean(hosts)]
 
 
 # ---------------------------------------------------------------- providing
@@ -196,6 +205,16 @@ def _disk() -> Check:
     free = shutil.disk_usage(directory).free
     cure = "" if free >= FREE_BYTES else "free some space, or set MOONQUAKE_STATE to a directory on a larger disk"
     return Check("disk", free >= FREE_BYTES, f"{free / 2**30:.1f} GiB free at {directory}", cure)
+
+
+def _hosts(file: Path | None, progress: Progress) -> list[Check]:
+    if file is None:
+        return []
+    from harness.backends.ssh import backend  # paramiko: only where there are hosts
+
+    found = backend.examine(file, progress)
+    cure = "docs/hosts.md says what a host needs"
+    return [Check(where, not what, what or "all faults", cure if what else "") for where, what in found.items()]
 
 
 def _leftovers(fixed: bool) -> Check:

@@ -24,7 +24,8 @@ class RunClock:
 
     def off(self) -> int:
         """How far the node's clock is ahead of the run's now, in nanoseconds."""
-        return self.now() - self.true()
+        true = self.true()
+        return self.now() - true
 
     def true(self) -> int:
         """Nanoseconds since the start of the run."""

@@ -53,6 +53,39 @@ async def test_a_slow_disk_is_measured_and_seen_to_heal() -> None:
     assert not receipt.bit and "NOT slow: n1" in receipt.evidence
 
 
+async def test_a_full_disk_is_felt_and_the_node_started_again() -> None:
+    cluster = VirtualCluster()
+    receipt = await run(cluster, "disk-full", victims=["n1", "n2"])
+    assert receipt.bit and receipt.heal_verified and cluster.untouched()
+    assert "n1, n2 stopped for it" in receipt.evidence and "2 disks have room again" in receipt.evidence
+    assert cluster.calls == ["start n1", "start n2"]
+
+
+async def test_a_disk_with_room_does_not_bite_and_one_that_stays_full_is_not_healed() -> None:
+    cluster = VirtualCluster()
+    cluster.disks_work = False
+    receipt = await run(cluster, "disk-full", victims=["n1"])
+    assert not receipt.bit and "NOT full: n1" in receipt.evidence
+    cluster = VirtualCluster()
+    cluster.heal_works = False
+    receipt = await run(cluster, "disk-full", victims=["n1"], verify_s=2.0)
+    assert receipt.bit and not receipt.heal_verified and "NOT healed" in receipt.evidence
+    cluster = VirtualCluster()
+    cluster.start_works = False
+    receipt = await run(cluster, "disk-full", victims=["n1"], verify_s=2.0)
+    assert not receipt.heal_verified and "n1: port in use" in receipt.evidence
+
+
+async def test_a_node_that_another_fault_holds_down_is_left_to_that_fault() -> None:
+    cluster = VirtualCluster()
+    full, crash = load_fault("disk-full", {"victims": ["n1"]}), load_fault("crash", {"victims": ["n1"]})
+    async with crash.inject(cluster, Random(1)):
+        async with full.inject(cluster, Random(1)):
+            await cluster.sleep(1)
+        assert not cluster.nodes["n1"].up
+    assert cluster.untouched()
+
+
 async def test_a_disk_that_stays_slow_is_not_healed() -> None:
     cluster = VirtualCluster()
     cluster.heal_works = False

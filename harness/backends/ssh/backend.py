@@ -79,6 +79,27 @@ class SshBackend:
             )
 
 
+def examine(file: Path, progress: Callable[[str], None]) -> dict[str, str]:
+    """Host -> what it lacks, or why it cannot be used; empty when all is well. Uploads what is missing. Raises
+    UsageError for the file."""
+    found = {}
+    for host in read_hosts(file).hosts:
+        try:
+            _, missing = _provide(host, progress)
+            found[host.where] = "; ".join(f"no {what}: {why}" for what, why in sorted(missing.items()))
+        except MachineError as error:
+            found[host.where] = str(error)
+    return found
+
+
+def clean(file: Path) -> list[str]:
+    """Remove our directory from every host. Raises MachineError for the first that cannot be cleaned."""
+    hosts = read_hosts(file).hosts
+    for host in hosts:
+        removal.remove_all(host)
+    return [f"removed {host.directory} on {host.where}" for host in hosts]
+
+
 def _provide(host: Host, progress: Callable[[str], None]) -> tuple[str, dict[str, str]]:
     with removal.fresh(host) as connection:
         path = payload.provide(connection, payload.examine(connection), progress)

@@ -72,9 +72,11 @@ os.umask(0o022)
 fresh = part + ".d"
 shutil.rmtree(fresh, ignore_errors=True)
 with tarfile.open(part) as tar:
+    compiled = any(name.endswith(".pyc") for name in tar.getnames())
     tar.extractall(fresh)
 os.remove(part)
-compileall.compile_dir(fresh, quiet=2)  # what came compiled is left as it is
+if not compiled:
+    compileall.compile_dir(fresh, quiet=2)
 try:
     os.rename(fresh, target)
 except OSError:

@@ -13,6 +13,7 @@ import os
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,7 +23,7 @@ from harness.provision.packages import find_tool
 
 Way: TypeAlias = tuple[int, str, int]  # uid, IPv4 address, port
 
-MARK = 0x6D710000  # upper half: "mq"; lower half: the link
+MARK = 0x6D000000  # "m", the run (two runs must not feed each other's daemons), and in the lower half the link
 MASK = 0xFFFF0000
 REPLY_S = 20.0
 KEY = "typeof meta skuid . ip daddr . tcp dport"
@@ -31,6 +32,11 @@ PROBE = "mq_probe"
 
 class FilterError(RuntimeError):
     """iptables or the delay daemon refused; carries what they said."""
+
+
+def mark_of(run_id: str) -> int:
+    """The upper half of the run's marks."""
+    return MARK | (zlib.crc32(run_id.encode()) & 0xFF) << 16
 
 
 def table_text(table: str) -> str:
@@ -60,20 +66,20 @@ def change_text(table: str, add: Sequence[Way], delete: Sequence[Way]) -> str:
 
 
 def mark_text(table: str, add: Sequence[tuple[Way, int]], delete: Sequence[Way]) -> str:
-    """One transaction: these links through the delay line, those past it."""
+    """One transaction: these links marked, and so through the delay line, those past it."""
     lines = []
     if delete:
         lines.append(f"delete element ip {table} marks {{ {', '.join(map(_key, delete))} }}")
     if add:
-        pairs = ", ".join(f"{_key(way)} : {MARK | number:#x}" for way, number in add)
+        pairs = ", ".join(f"{_key(way)} : {mark:#x}" for way, mark in add)
         lines.append(f"add element ip {table} marks {{ {pairs} }}")
     return "\n".join(lines)
 
 
-def queue_rule(action: str, queue: int, comment: str) -> list[str]:
-    """The iptables command that adds (-I) or deletes (-D) the way to the delay daemon."""
+def queue_rule(action: str, mark: int, queue: int, comment: str) -> list[str]:
+    """The iptables command that adds (-I) or deletes (-D) the way of a run's marked packets to the delay daemon."""
     return [find_tool("iptables") or "iptables", "-w", "-t", "mangle", action, "OUTPUT", "-m", "mark", "--mark",
-            f"{MARK:#x}/{MASK:#x}", "-m", "comment", "--comment", comment,
+            f"{mark:#x}/{MASK:#x}", "-m", "comment", "--comment", comment,
             "-j", "NFQUEUE", "--queue-num", str(queue), "--queue-bypass"]  # fmt: skip
 
 
@@ -96,7 +102,7 @@ def probe() -> dict[str, str]:
     why = _try(["nft", "-f", "-"], table_text(PROBE))
     if why:
         missing["cut"] = why
-    rule = queue_rule("-I", 1, PROBE)
+    rule = queue_rule("-I", MARK, 1, PROBE)
     why = why or _try(["iptables", *rule[1:]])
     if why:
         missing["shape"] = why
@@ -124,6 +130,7 @@ class Filter:
     def __init__(self, state: InForce, run_id: str, seed: int) -> None:
         self._state, self._run_id, self._seed = state, run_id, seed
         self._table = f"moonquake_{run_id.replace('-', '_')}"
+        self._mark = mark_of(run_id)
         self._marks: dict[Way, int] = {}
         self._shaped: set[Way] = set()
         self._control: socket.socket | None = None
@@ -151,9 +158,9 @@ class Filter:
             return
         self._open()
         for way in wanted:
-            self._marks.setdefault(way, len(self._marks) + 1)
+            self._marks.setdefault(way, self._mark | len(self._marks) + 1)
         known = [(way, shape) for way, shape in links if way in self._marks]
-        self._tell({"op": "shape", "links": [[MARK | self._marks[way], "", shape] for way, shape in known]})
+        self._tell({"op": "shape", "links": [[self._marks[way], "", shape] for way, shape in known]})
         add = [(way, self._marks[way]) for way in sorted(wanted - self._shaped)]
         delete = sorted(way for way, _ in known if way not in wanted and way in self._shaped)
         if add or delete:
@@ -165,7 +172,7 @@ class Filter:
         if self._control is None:
             return [], 0
         reply = self._tell({"op": "counters"})
-        ways = {MARK | number: way for way, number in self._marks.items()}
+        ways = {mark: way for way, mark in self._marks.items()}
         return [(*ways[mark], lost) for mark, _, _, lost in reply["links"] if lost and mark in ways], reply["packets"]
 
     def close(self) -> None:
@@ -203,9 +210,11 @@ class Filter:
             )
         self._control = ours
         queue = int(self._reply(ours)["queue"])
-        self._state.rules.append(queue_rule("-D", queue, self._table))
+        self._state.rules.append(queue_rule("-D", self._mark, queue, self._table))
         self._state.save()
-        ended = subprocess.run(queue_rule("-I", queue, self._table), capture_output=True, text=True, check=False)
+        ended = subprocess.run(
+            queue_rule("-I", self._mark, queue, self._table), capture_output=True, text=True, check=False
+        )
         if ended.returncode:
             raise FilterError(f"iptables refused: {ended.stderr.strip()[:300]}")
         return ours

@@ -288,7 +288,10 @@ class Warden:
         return {"undone": done}
 
     def _node(self, request: dict[str, Any]) -> HostNode:
-        return self.nodes[str(request["node"])]
+        name = str(request["node"])
+        if name not in self.nodes:
+            raise ValueError(f"no node {name!r} on this host; it has {', '.join(sorted(self.nodes)) or 'none'}")
+        return self.nodes[name]
 
 
 def main() -> int:
