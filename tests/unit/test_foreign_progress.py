@@ -18,7 +18,7 @@ NODES = ("n0", "n1", "n2")
 
 
 class Tale:
-    """Three nodes that decide something every 100 ms, for 20 s; a partition from 5 to 10 s; a load that ends at 18 s."""
+    """Three nodes that decide something every 100 ms, for 20 s; a partition from 5 to 10 s; a load up to 18 s."""
 
     def __init__(self, blocks: bool = False) -> None:
         self.heights = {node: {t * 100 * MS: t + 1 for t in range(200)} for node in NODES}
@@ -36,7 +36,8 @@ class Tale:
         fault = FaultInfo(1, "partition", "fault", 5 * S, 10 * S, ["n0>n1"])
         info = RunInfo(
             scenario={}, name="tale", seed=1, backend="process", layer="toxiproxy", target="etcd",
-            expect={"hold": True}, regime="within", chain="", epoch=0, cycle=0, tribe=list(NODES), gateways=[], clans=[], public_keys={},
+            expect={"hold": True}, regime="within", chain="", epoch=0, cycle=0, tribe=list(NODES), gateways=[],
+            clans=[], public_keys={},
             honest=list(NODES), byzantine=[], load_start=1, load_end=18 * S, heal=10 * S, end=20 * S, faults=[fault],
             checks={"include": [name], "bounds": self.bounds},
         )  # fmt: skip
