@@ -7,9 +7,11 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import docker
 import docker.errors
@@ -18,6 +20,7 @@ import requests
 
 from harness.backends import features
 from harness.backends.port import MachineError
+from harness.plugins import registered
 from harness.provision import clean as cleaning
 from harness.provision.browser import ensure_browser, find_browser
 from harness.provision.engine import Engine, ensure_engine, find_engine
@@ -25,6 +28,7 @@ from harness.provision.image import ensure_image, image_tag
 from harness.provision.packages import ensure_tools, missing_packages
 from harness.provision.state import state_directory
 from harness.provision.toxiproxy import ensure_toxiproxy, find_toxiproxy
+from harness.targets import packaged
 
 Progress = Callable[[str], None]
 
@@ -51,10 +55,13 @@ class Report(msgspec.Struct, frozen=True):
     fixed: tuple[str, ...] = ()
 
 
-def examine(fix: bool, progress: Progress, browser: bool = False, hosts: Path | None = None) -> Report:
+def examine(
+    fix: bool, progress: Progress, browser: bool = False, targets: bool = False, hosts: Path | None = None
+) -> Report:
     """Look at everything, the hosts of a hosts.toml too; with `fix`, first provide engine, image and Toxiproxy and
-    remove leftovers; with `browser` a Chromium too, which only tests need. Never raises for what a machine lacks: that
-    is a failed check. Raises UsageError for a hosts.toml that makes no sense."""
+    remove leftovers; with `browser` a Chromium too, which only tests need; with `targets` the programs of systems that
+    are not ours, which may have to be built. Never raises for what a machine lacks: that is a failed check. Raises
+    UsageError for a hosts.toml that makes no sense."""
     fixed: list[str] = []
     reasons: dict[str, str] = {}
 
@@ -64,8 +71,15 @@ def examine(fix: bool, progress: Progress, browser: bool = False, hosts: Path | 
 
     if fix:
         cleaning.sweep(note)
-        providers = [("tools", _tools), ("engine", _engine), ("image", _image), ("toxiproxy", _toxiproxy)]
-        for name, provide in [*providers, *([("browser", _chromium)] if browser else [])]:
+        providers: list[tuple[str, Callable[[Progress], Any]]] = [
+            ("tools", _tools),
+            ("engine", _engine),
+            ("image", _image),
+            ("toxiproxy", _toxiproxy),
+        ]
+        providers += [("browser", _chromium)] if browser else []
+        providers += [(name, partial(_target, name)) for name in registered("targets")] if targets else []
+        for name, provide in providers:
             try:
                 provide(note)
             except (MachineError, docker.errors.DockerException, requests.RequestException) as error:
@@ -79,6 +93,7 @@ def examine(fix: bool, progress: Progress, browser: bool = False, hosts: Path | 
     if all(check.ok for check in containers):
         toxiproxy = msgspec.structs.replace(toxiproxy, optional=True)
     checks = [_python(), _dependencies(), *containers, toxiproxy, _browser(reasons), _disk(), _leftovers(fix)]
+    checks += [_target_check(name, reasons) for name in registered("targets")] if targets else []
     checks += _hosts(hosts, progress)
     ok = all(check.ok or check.optional for check in checks)
     return Report(checks=tuple(checks), ok=ok, fixed=tuple(fixed))
@@ -118,6 +133,16 @@ def _toxiproxy(progress: Progress) -> None:
 
 def _chromium(progress: Progress) -> None:
     ensure_browser(progress)
+
+
+def _programs(target: str) -> Sequence[packaged.Packaged]:
+    kind: Any = registered("targets")[target]
+    programs: Sequence[packaged.Packaged] = kind.binaries
+    return programs
+
+
+def _target(name: str, progress: Progress) -> None:
+    packaged.provide(_programs(name), progress)
 
 
 # ---------------------------------------------------------------- looking
@@ -198,6 +223,15 @@ def _browser(reasons: Mapping[str, str]) -> Check:
     found = find_browser()
     what = found or reasons.get("browser", "none (only browser tests need it)")
     return Check("chromium", found is not None, what, "" if found else f"{FIX} --browser", optional=True)
+
+
+def _target_check(name: str, reasons: Mapping[str, str]) -> Check:
+    programs = _programs(name)
+    missing = [program.name for program in programs if program.find() is None]
+    what = ", ".join(f"{program.name} {program.version}" for program in programs)
+    if missing:
+        return Check(f"target {name}", False, reasons.get(name, f"lacks {', '.join(missing)}"), FIX, optional=True)
+    return Check(f"target {name}", True, what, optional=True)
 
 
 def _disk() -> Check:
