@@ -84,19 +84,13 @@ class ChainRun:
         return (min(later) - moment) / 1e6 if later else None
 
     def answered_after(self, moment: int) -> float | None:
-        """From a moment to the first answer to something that was asked after it."""
-        asked: dict[int | str, int] = {}
-        for operation in self._history:
-            if operation.type == "invoke":
-                asked[operation.process] = operation.time
-            elif operation.type == "ok" and asked.get(operation.process, 0) > moment:
-                return (operation.time - moment) / 1e6
-        return None
+        """From a moment to the first answer to a client that something took effect."""
+        return next(((o.time - moment) / 1e6 for o in self._history if o.type == "ok" and o.time > moment), None)
 
     def longest_gap(self, begin: int, end: int) -> float | None:
-        """The longest time without a new block between two moments."""
-        times = [time for time, _ in self._first.values() if begin <= time <= end]
-        return max(((b - a) / 1e6 for a, b in pairwise([begin, *times])), default=None) if times else None
+        """The longest time from block to block that lies in part between two moments."""
+        times = sorted(time for time, _ in self._first.values())
+        return max(((b - a) / 1e6 for a, b in pairwise(times) if b > begin and a < end), default=None)
 
     def caught_up_after(self, node: str, moment: int) -> float | None:
         """From a moment until a node has what the first of all nodes had final one second before."""
