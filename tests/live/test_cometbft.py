@@ -1,4 +1,4 @@
-"""CometBFT, built from its released source, under faults: what it promises holds; twins and blind clients are caught."""
+"""CometBFT, built from its released source, under faults: its promises hold; twins and blind clients are caught."""
 
 from __future__ import annotations
 
