@@ -144,3 +144,11 @@ def test_each_signature_is_verified_once() -> None:
     assert chain.signatures == len(
         {(c.height, s.signature) for c, _, _ in chain.commits for s in c.signatures if s.signature}
     )
+
+
+def test_two_validators_of_four_are_beyond_the_bound_and_two_nodes_of_one_are_not() -> None:
+    story = recorded()
+    assert judge(story.run(), ["prefix"])[0].status is Status.PASS
+    story.info |= {"byzantine": ["n2", "n3", "n4"], "honest": ["n0", "n1"]}
+    (verdict,) = judge(story.run(), ["prefix"])
+    assert verdict.status is Status.UNKNOWN and "'within the bound' with n2, n3, n4 Byzantine" in verdict.reason
