@@ -20,11 +20,16 @@ PARTS = {
     "linear": "harness.bench.checkers_linear",
     "elle": "harness.bench.checkers_elle",
     "trace": "harness.bench.checkers_trace",
+    "comparison": "harness.bench.comparison",
 }
+ON_REQUEST = ("comparison",)  # needs another system's program, and minutes
 
 
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help=f"{', '.join(PARTS)}; without any: all")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help=f"{', '.join(PARTS)}; without any: all but the last")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="the table as Markdown, for a page")] = False,
     json: JsonOption = False,
 ) -> int:
     """Measure speed and memory on this machine, as ratios to peers where these are installed."""
@@ -33,12 +38,17 @@ def bench(
             raise UsageError(f"bench {part}: no such part; {nearest(part, list(PARTS))}")
     load = os.getloadavg()[0]
     rows = []
-    for row in _rows(parts or list(PARTS)):
+    for row in _rows(parts or [part for part in PARTS if part not in ON_REQUEST]):
         rows.append(row)
         beside = f" ({row['ratio']} x peer)" if row["ratio"] else f"; {row['note']}" if row.get("note") else ""
         say(f"{row['name']}: {row['value']} {row['unit']}{beside}")
     if json:
         document({"figures": rows, "load_average": load, "cores": os.cpu_count()})
+    elif markdown:
+        plain(_markdown(rows))
+        plain(
+            f"\nLoad average {load:.1f} when it began, {os.getloadavg()[0]:.1f} at its end, on {os.cpu_count()} cores."
+        )
     else:
         out.print(_table(rows))
         plain(f"load average {load:.1f} when it began, on {os.cpu_count()} cores: only ratios within one run count")
@@ -56,3 +66,11 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         cells = (row["name"], row["value"], row["unit"], row["peer"], row["ratio"])
         table.add_row(*("" if cell is None else str(cell) for cell in cells))
     return table
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    lines = ["| figure | unit | here | peer | ratio | note |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = (row["name"], row["unit"], row["value"], row["peer"], row["ratio"], row.get("note"))
+        lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
+    return "\n".join(lines)

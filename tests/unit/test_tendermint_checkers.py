@@ -7,7 +7,7 @@ import copy
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from nacl.signing import VerifyKey
 
@@ -80,6 +80,7 @@ def test_the_order_of_validators_does_not_matter_and_equal_powers_go_by_address(
     ),
     st.integers(1, 8),
 )  # fmt: skip
+@settings(max_examples=40)
 def test_no_field_of_a_header_may_change_unseen(field: str, height: int) -> None:
     story = recorded()
     header = block(story, "n0", height)["header"]
@@ -90,6 +91,7 @@ def test_no_field_of_a_header_may_change_unseen(field: str, height: int) -> None
     assert "wrong-hash" in {anomaly.kind for anomaly in verdict.anomalies}
 
 
+@settings(max_examples=30)
 @given(st.integers(2, 8), st.integers(0, 63), st.integers(0, 7))
 def test_no_bit_of_a_signature_may_change_unseen(height: int, byte: int, bit: int) -> None:
     story = recorded()
@@ -144,3 +146,11 @@ def test_each_signature_is_verified_once() -> None:
     assert chain.signatures == len(
         {(c.height, s.signature) for c, _, _ in chain.commits for s in c.signatures if s.signature}
     )
+
+
+def test_two_validators_of_four_are_beyond_the_bound_and_two_nodes_of_one_are_not() -> None:
+    story = recorded()
+    assert judge(story.run(), ["prefix"])[0].status is Status.PASS
+    story.info |= {"byzantine": ["n2", "n3", "n4"], "honest": ["n0", "n1"]}
+    (verdict,) = judge(story.run(), ["prefix"])
+    assert verdict.status is Status.UNKNOWN and "'within the bound' with n2, n3, n4 Byzantine" in verdict.reason

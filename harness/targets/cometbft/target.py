@@ -46,17 +46,21 @@ class CometBFT(Target):
         propose_ms: int = 1000,
         vote_ms: int = 500,
         commit_ms: int = 400,
+        flush_ms: int = 10,
+        gossip_ms: int = 20,
         cache: int = 10_000,
         expects_once: bool = False,
     ) -> None:
         """`way`, `reads`, `resends`, `answer_ms`, `resend_ms`: how clients ask (client.py). `twins`: pairs of nodes
         that vote with one key. `propose_ms`, `vote_ms`, `commit_ms`: CometBFT's time-outs (a commit time-out of 0
-        begins the next height at once). `cache`: transactions that a mempool remembers.
+        begins the next height at once). `flush_ms`, `gossip_ms`: how long messages wait for company on a connection,
+        and a gossip routine with nothing to tell sleeps. `cache`: transactions that a mempool remembers.
         `expects_once`: the scenario wants each transaction to take effect once, which CometBFT leaves to the
         application, and its key-value store does not see to."""
         super().__init__(roster, seed)
         self._way, self._reads = _one_of("way", way, WAYS), _one_of("reads", reads, READS)
         self._propose, self._vote = _whole("propose_ms", propose_ms, 1), _whole("vote_ms", vote_ms, 1)
+        self._flush, self._gossip = _whole("flush_ms", flush_ms, 1), _whole("gossip_ms", gossip_ms, 1)
         self._commit, self._cache = _whole("commit_ms", commit_ms, 0), _whole("cache", cache, 0)
         self._resends = _whole("resends", resends, 0)
         answer_s, resend_s = _whole("answer_ms", answer_ms, 1) / 1000, _whole("resend_ms", resend_ms, 0) / 1000
@@ -93,12 +97,13 @@ class CometBFT(Target):
                 "pex": False,
                 "addr_book_strict": False,  # loopback and test networks
                 "allow_duplicate_ip": True,
+                "flush_throttle_timeout": f"{self._flush}ms",
             },
             "mempool": {"cache_size": self._cache},
             "consensus": {
                 **{f"timeout_{name}": f"{ms}ms" for name, ms in time_outs.items()},
                 "skip_timeout_commit": self._commit == 0,
-                "peer_gossip_sleep_duration": "20ms",
+                "peer_gossip_sleep_duration": f"{self._gossip}ms",
             },
         }
         return keys.toml(sections, {"moniker": node, "proxy_app": "kvstore", "log_level": "error"})
