@@ -210,6 +210,9 @@ def list_(
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="mend what can be mended")] = False,
     browser: Annotated[bool, typer.Option("--browser", help="with --fix: a Chromium too, for browser tests")] = False,
+    targets: Annotated[
+        bool, typer.Option("--targets/--no-targets", help="the programs of systems that are not ours, too")
+    ] = True,
     clean: Annotated[bool, typer.Option("--clean", help="remove everything that runs left on this machine")] = False,
     json: JsonOption = False,
 ) -> int:
@@ -224,7 +227,7 @@ def doctor(
         else:
             plain(f"removed: {len(removed)} leftovers" if removed else "nothing was left over")
         return Exit.AS_EXPECTED
-    found = physician.examine(fix, say, browser)
+    found = physician.examine(fix, say, browser, targets)
     if json:
         document({**msgspec.to_builtins(found), "ok": found.ok})
     else:

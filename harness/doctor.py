@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
+from typing import Any
 
 import docker
 import docker.errors
@@ -17,6 +19,7 @@ import requests
 
 from harness.backends import features
 from harness.backends.port import MachineError
+from harness.plugins import registered
 from harness.provision import clean as cleaning
 from harness.provision.browser import ensure_browser, find_browser
 from harness.provision.engine import Engine, ensure_engine, find_engine
@@ -24,6 +27,7 @@ from harness.provision.image import ensure_image, image_tag
 from harness.provision.packages import ensure_tools, missing_packages
 from harness.provision.state import state_directory
 from harness.provision.toxiproxy import ensure_toxiproxy, find_toxiproxy
+from harness.targets import packaged
 
 Progress = Callable[[str], None]
 
@@ -50,9 +54,10 @@ class Report(msgspec.Struct, frozen=True):
     fixed: tuple[str, ...] = ()
 
 
-def examine(fix: bool, progress: Progress, browser: bool = False) -> Report:
+def examine(fix: bool, progress: Progress, browser: bool = False, targets: bool = False) -> Report:
     """Look at everything; with `fix`, first provide engine, image and Toxiproxy and remove leftovers; with `browser` a
-    Chromium too, which only tests need. Never raises for what a machine lacks: that is a failed check."""
+    Chromium too, which only tests need; with `targets` the programs of systems that are not ours, which may have to be
+    built. Never raises for what a machine lacks: that is a failed check."""
     fixed: list[str] = []
     reasons: dict[str, str] = {}
 
@@ -62,8 +67,15 @@ def examine(fix: bool, progress: Progress, browser: bool = False) -> Report:
 
     if fix:
         cleaning.sweep(note)
-        providers = [("tools", _tools), ("engine", _engine), ("image", _image), ("toxiproxy", _toxiproxy)]
-        for name, provide in [*providers, *([("browser", _chromium)] if browser else [])]:
+        providers: list[tuple[str, Callable[[Progress], Any]]] = [
+            ("tools", _tools),
+            ("engine", _engine),
+            ("image", _image),
+            ("toxiproxy", _toxiproxy),
+        ]
+        providers += [("browser", _chromium)] if browser else []
+        providers += [(name, partial(_target, name)) for name in registered("targets")] if targets else []
+        for name, provide in providers:
             try:
                 provide(note)
             except (MachineError, docker.errors.DockerException, requests.RequestException) as error:
@@ -77,6 +89,7 @@ def examine(fix: bool, progress: Progress, browser: bool = False) -> Report:
     if all(check.ok for check in containers):
         toxiproxy = msgspec.structs.replace(toxiproxy, optional=True)
     checks = [_python(), _dependencies(), *containers, toxiproxy, _browser(reasons), _disk(), _leftovers(fix)]
+    checks += [_target_check(name, reasons) for name in registered("targets")] if targets else []
     ok = all(check.ok or check.optional for check in checks)
     return Report(checks=tuple(checks), ok=ok, fixed=tuple(fixed))
 
@@ -109,6 +122,16 @@ def _toxiproxy(progress: Progress) -> None:
 
 def _chromium(progress: Progress) -> None:
     ensure_browser(progress)
+
+
+def _programs(target: str) -> Sequence[packaged.Packaged]:
+    kind: Any = registered("targets")[target]
+    programs: Sequence[packaged.Packaged] = kind.binaries
+    return programs
+
+
+def _target(name: str, progress: Progress) -> None:
+    packaged.provide(_programs(name), progress)
 
 
 # ---------------------------------------------------------------- looking
@@ -189,6 +212,15 @@ def _browser(reasons: Mapping[str, str]) -> Check:
     found = find_browser()
     what = found or reasons.get("browser", "none (only browser tests need it)")
     return Check("chromium", found is not None, what, "" if found else f"{FIX} --browser", optional=True)
+
+
+def _target_check(name: str, reasons: Mapping[str, str]) -> Check:
+    programs = _programs(name)
+    missing = [program.name for program in programs if program.find() is None]
+    what = ", ".join(f"{program.name} {program.version}" for program in programs)
+    if missing:
+        return Check(f"target {name}", False, reasons.get(name, f"lacks {', '.join(missing)}"), FIX, optional=True)
+    return Check(f"target {name}", True, what, optional=True)
 
 
 def _disk() -> Check:

@@ -31,6 +31,12 @@ FULL: dict[str, Any] = {  # a scenario that has every table
     "adversary": {"nodes": 2, "behaviour": [{"use": "double-voter"}]},
     "fault": [{"use": "partition"}],
 }
+FOREIGN = {
+    "name": "foreign",
+    "expect": "hold",
+    "cluster": {"target": "etcd", "nodes": 3},
+    "workload": {"kind": "lists"},
+}
 TABLES = {"adversary", "checks", "cluster", "network", "run", "workload"}  # that hold keys and nothing else
 KEYS = {
     "name": "letters, digits, `-` and `_`; the run directory is called after it",
@@ -39,11 +45,12 @@ KEYS = {
     "expect.violate": "the property, or list of properties, that must break",
     "expect.hold": "properties that must hold all the same",
     "cluster.target": "the system under test (default `supra`)",
-    "cluster.nodes": "tribe size, 4 to 400; the nodes are called n0, n1, ...",
+    "cluster.nodes": "tribe size, 4 to 400 (other targets: 1 to 25); the nodes are called n0, n1, ...",
     "cluster.clans": "number of clans (default 1), or lists of nodes that share out the tribe",
     "cluster.gateways": "number of gateways, 1 to 50 (default 1), called g0, g1, ...",
     "cluster.leaders": '`"fair-succession"` (default), `"round-robin"` or a list of nodes in turn',
     "cluster.parameters": "protocol parameters by name; see below",
+    "cluster.options": "the target's own parameters, of a system that is not ours (`moonquake list targets`)",
     "network.latency": "`lan` (default), `uniform:<ms>` or `gcp-5`, one way",
     "network.jitter_ms": "evenly spread extra delay (default 0)",
     "network.transport": "`stream` (default) or `datagram`; simulator only",
@@ -74,6 +81,7 @@ KEYS = {
     "checks.include": "the checkers to ask (default: all that apply)",
     "checks.bounds": "bounds that replace the derived ones",
     "checks.bounds.liveness_deltas": "heal to first finalised block, in Delta",
+    "checks.bounds.liveness_ms": "the same in ms; to be given for systems that are not ours",
     "checks.bounds.inclusion_ms": "acceptance to ordering",
     "checks.bounds.retrieve_ms": "certificate to a held batch",
     "checks.bounds.exec_ms": "ordering to execution finality",
@@ -136,6 +144,7 @@ def scenario_keys() -> set[str]:
     with _asked() as keys:
         parse(FULL, Source("reference"))
         parse({**FULL, "expect": "hold"}, Source("reference"))
+        parse(FOREIGN, Source("reference"))
     return {re.sub(r"\[\d+\]", "", key) for key in keys} - TABLES
 
 

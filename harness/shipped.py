@@ -8,6 +8,7 @@ from harness.outcome import UsageError, nearest
 
 ROOT = Path(__file__).parent / "scenarios"
 DEFAULT_SUITE = ("default", "negative")
+FOREIGN = ("smoke", "foreign-negative")  # of systems that are not ours: one that holds a target, and known-bad ones
 
 
 def shipped() -> dict[str, Path]:

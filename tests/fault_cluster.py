@@ -68,8 +68,8 @@ class _Rule:
 
 
 class VirtualCluster:
-    """Implements faults.port.Cluster, MessageRules and Machines; every quarter of a second each usable link carries one
-    message (of every kind), and each node that runs syncs once."""
+    """Implements faults.port.Cluster, MessageRules, Machines and Members; every quarter of a second each usable link
+    carries one message (of every kind), and each node that runs syncs once."""
 
     backend = "virtual"
     layer = "virtual"
@@ -79,7 +79,8 @@ class VirtualCluster:
         self.roster = roster
         self.cut_works = self.heal_works = self.kill_works = self.start_works = self.pause_works = True
         self.wipe_works = self.shape_works = self.counts_losses = self.rules_work = self.clocks_work = True
-        self.disks_work = True
+        self.disks_work = self.members_change = True
+        self.known = list(roster.tribe)
         self.in_force: dict[int, _Rule] = {}
         self.watches: dict[int, tuple[frozenset[Link], list[float]]] = {}
         self.cuts: Counter[Link] = Counter()
@@ -226,6 +227,19 @@ class VirtualCluster:
         state = self.nodes[node]
         return self._now + int(state.skew_ms * 1e6 + self._now * state.drift_ppm / 1e6)
 
+    async def members(self) -> tuple[NodeId, ...]:
+        return tuple(self.known)
+
+    async def remove_member(self, node: NodeId) -> None:
+        if self.members_change:
+            self.known.remove(node)
+        await self.kill(node)
+
+    async def add_member(self, node: NodeId) -> None:
+        await self.start(node)
+        if node not in self.known and self.heal_works:
+            self.known.append(node)
+
     async def pause(self, node: NodeId) -> None:
         self.calls.append(f"pause {node}")
         self.nodes[node].paused = self.pause_works
@@ -245,6 +259,7 @@ class VirtualCluster:
         """Is nothing cut, shaped, ruled, down, paused, slow or off?"""
         states = self.nodes.values()
         usual = all(n.up and not n.paused and not (n.sync_ms or n.skew_ms or n.drift_ppm) for n in states)
+        usual = usual and set(self.known) == set(self.roster.tribe)
         return usual and not (self.shapes or self.in_force or self.watches) and not any(self.cuts.values())
 
 

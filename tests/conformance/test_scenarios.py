@@ -21,7 +21,9 @@ def test_loads_and_means_what_it_says(name: str) -> None:
         assert plan.scenario.description.endswith(".")
         beyond = plan.regime.name == "beyond"
         if ALL[name].parent.name != "witnesses":  # those of a mutant that needs an adversary past the bound break
-            assert beyond == (ALL[name].parent.name == "negative" or name.endswith(("-past-bound", "-past")))
+            assert beyond == (
+                ALL[name].parent.name in ("negative", "foreign-negative") or name.endswith(("-past-bound", "-past"))
+            )
         assert bool(plan.scenario.expect.violate) == beyond
         assert "receipts" in plan.checkers
         assert claimed(plan)
@@ -30,6 +32,11 @@ def test_loads_and_means_what_it_says(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_each_backend_can_run_it_or_says_what_is_missing_and_who_has_it(name: str) -> None:
     plan = commands.plan_of(commands.read_scenario(name), 1)
+    if ALL[name].parent.name in shipped.FOREIGN:
+        with pytest.raises(UnsupportedError, match=r"'sim' lacks .*'program' \(needed by target .*process"):
+            check_backend(plan, select.make("sim"))
+        check_backend(plan, select.make("process"))
+        return
     check_backend(plan, select.make("sim"))
     for backend in map(select.make, ("process", "docker")):
         missing = sorted(set(plan.needs) - backend.capabilities)

@@ -38,7 +38,7 @@ from nodes.ideal import IdealSigner, IdealVerifier
 from nodes.port import Node, clan_group
 from nodes.supra import SupraNode
 
-CAPABILITIES = frozenset(Capability) - {Capability.STREAM}
+CAPABILITIES = frozenset(Capability) - {Capability.STREAM, Capability.PROGRAM, Capability.MEMBERSHIP}
 BOOT_NS = 1_000_000  # a restarted process answers after that
 PROBE_S = 30.0
 UNTRACED = frozenset(
