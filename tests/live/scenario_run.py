@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def run(place: Path, scenario: str, backend: str, *words: str) -> dict[str, str]
             break
     assert code == Exit.AS_EXPECTED and document["as_expected"] is True, told
     return found
+
+
+def side_by_side(place: Path, *asked: tuple[str, str]) -> list[dict[str, str]]:
+    """The same of several (scenario, backend) at the same time: their clusters idle most of it."""
+    with ThreadPoolExecutor(len(asked)) as pool:
+        return list(pool.map(lambda one: run(place, *one), asked))
 
 
 def once(place: Path, scenario: str, backend: str, *words: str) -> tuple[int, Any]:
