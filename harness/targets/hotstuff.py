@@ -54,7 +54,7 @@ class HotStuff(Target):
         busy_ms: int = 20,
     ) -> None:
         """`reads`: ordered puts them in a block like writes; local answers from what the asked replica has committed.
-        `as_published`: two defects of the crate are not mended from outside (docs/targets.md). `view_s`: time-out of a
+        `as_published`: two defects of the crate are not mended from outside (docs/hotstuff.md). `view_s`: time-out of a
         view (whole seconds: the crate rounds down). `epoch`: at every so-manieth view replicas time out together, by a
         certificate; the time-outs of the views between add up, so that a dead leader may cost `epoch` of them. A leader
         waits `busy_ms` before it proposes, and `idle_ms` if nobody asks for anything."""
@@ -101,6 +101,8 @@ class HotStuff(Target):
         if code != 200:
             return None
         height = 0 if said["height"] is None else said["height"] + 1  # the crate counts blocks from 0
+        if self._as_published:
+            height = max(height, 1)  # who missed the first block never has it: that it is up must do for ready
         return Report(height, said["view"], self._leader(said["view"]), [self._block(b) for b in said["blocks"]])
 
     def _block(self, block: Mapping[str, Any]) -> dict[str, Any]:

@@ -168,3 +168,9 @@ async def test_blocks_count_from_one_and_name_who_proposed_them() -> None:
 async def test_before_the_first_block_the_height_is_zero() -> None:
     report = await made().status(Node(200, {"name": "n0", "view": 0, "height": None, "blocks": []}), 0)  # type: ignore[arg-type]
     assert report is not None and report.height == 0
+
+
+async def test_as_published_a_replica_that_missed_the_first_block_does_not_hold_up_the_start() -> None:
+    said = {"name": "n0", "view": 9, "height": None, "blocks": []}
+    report = await made(as_published=True).status(Node(200, said), 0)  # type: ignore[arg-type]
+    assert report is not None and report.height == 1

@@ -1,0 +1,40 @@
+"""HotStuff-rs under faults: what it promises holds, local reads are caught, and so is a defect of the crate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faults.port import Capability
+from harness.backends.docker import DockerBackend
+from harness.backends.port import MachineError
+from harness.targets.hotstuff import REPLICA
+from tests.live import scenario_run
+
+pytestmark = pytest.mark.live
+HOLDS = ("fork", "prefix", "liveness", "hotstuff-certificates", "linearizable", "receipts")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def replica(toxiproxy_server: Path) -> Path:
+    """The program, built once."""
+    try:
+        return REPLICA.provide(lambda _: None)
+    except MachineError as error:
+        pytest.skip(f"no program of HotStuff on this machine (2026-11-26): {error}")
+
+
+def test_it_stands_a_cut_and_a_crash_on_processes_and_in_containers(
+    tmp_path: Path, docker_backend: DockerBackend
+) -> None:
+    places = ["process", *(["docker"] if Capability.PROGRAM in docker_backend.capabilities else [])]
+    for found in scenario_run.side_by_side(tmp_path, *(("hotstuff", place) for place in places)):
+        assert found == dict.fromkeys(HOLDS, "PASS")
+
+
+def test_what_is_known_to_be_wrong_is_caught(tmp_path: Path) -> None:
+    asked = (("hotstuff-local-reads", "process"), ("hotstuff-as-published", "process"))
+    reads, behind = scenario_run.side_by_side(tmp_path, *asked)
+    assert (reads["linearizable"], reads["fork"], reads["receipts"]) == ("FAIL", "PASS", "PASS")
+    assert (behind["liveness"], behind["fork"], behind["receipts"]) == ("FAIL", "PASS", "PASS")
