@@ -133,7 +133,9 @@ def test_etcd_says_why_its_clock_cannot_be_skewed() -> None:
 def test_what_only_our_own_nodes_can_do_is_refused_as_usage(
     words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(list(words)) == Exit.USAGE
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(words))
+    assert ended.value.code == Exit.USAGE
     assert told in capsys.readouterr().err
 
 
