@@ -148,3 +148,10 @@ def test_the_thresholds_of_our_own_stack_say_nothing_of_others(tmp_path: Path, r
     info |= {"regime": regime, "amnesiac": ["n1"], "scenario": {"cluster": {"target": "etcd", "nodes": 3}}}
     (tmp_path / "run.json").write_text(json.dumps(info))
     assert "flaws_of_the_records" not in judge(Run(tmp_path), ["liveness"])[0].measures
+
+
+def test_a_node_without_a_trace_is_a_flaw(tmp_path: Path) -> None:
+    tale = Tale()
+    tale.lives, tale.heights["n2"] = tale.lives[:2], {}
+    found = tale.judged(tmp_path, "receipts")
+    assert found.status is Status.UNKNOWN and "n2 left no trace" in found.reason
