@@ -43,7 +43,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 SITUATIONS: dict[str, dict[str, Any]] = {
     "steady": {"network": LINKS, "workload": {"rate": 10, "clients": 16, "duration": "17s"}},
-    "saturated": {"workload": {"rate": 10_000, "clients": 64, "duration": "14s"}},
+    "saturated": {"workload": {"rate": 10_000, "clients": 256, "duration": "14s"}},
     "halves": {"network": LINKS, "fault": [{**CUT, "topology": "halves"}]},
     "minority": {"network": LINKS, "fault": [{**CUT, "topology": "isolate", "victims": ["n3"]}]},
     "crash": {
