@@ -93,7 +93,7 @@ class FakeSite:
         return f"{source}-to-{node}", 2000
 
     def shared(self, node: str) -> Address:
-        return "everybody", 3000 + self.nodes.index(node)
+        return "everybody", 3000 + int(node[1:])
 
     def resolver(self, node: str) -> Mapping[str, str]:
         return {"HOSTS": node}

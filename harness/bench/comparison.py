@@ -212,11 +212,11 @@ TOLD: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "minority": (
         ("block interval of the others during the cut", "ms", _during),
         ("longest time without a block during the cut", "ms", _gap),
-        ("heal until the cut-off node has caught up", "ms", lambda one: _after(one, "n3")),
+        ("heal until the cut-off node has all that was final at the heal", "ms", lambda one: _after(one, "n3")),
     ),
     "crash": (
         ("block interval of the others while it is down", "ms", _during),
         ("longest time without a block while it is down", "ms", _gap),
-        ("its start until it has caught up", "ms", lambda one: _after(one, "n3")),
+        ("its start until it has all that was final then", "ms", lambda one: _after(one, "n3")),
     ),
 }  # fmt: skip

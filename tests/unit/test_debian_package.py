@@ -67,5 +67,5 @@ def test_without_root_the_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("state")
 def test_elsewhere_it_says_what_to_do_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(MachineError, match="put tool 1.0 on PATH"):
+    with pytest.raises(MachineError, match=r"put tool 1\.0 on PATH"):
         PACKAGE.provide(lambda _: None)

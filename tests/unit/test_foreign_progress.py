@@ -18,7 +18,7 @@ NODES = ("n0", "n1", "n2")
 
 
 class Tale:
-    """Three nodes that decide something every 100 ms, for 20 s; a partition from 5 to 10 s; a load that ends at 18 s."""
+    """Three nodes that decide something every 100 ms, for 20 s; a partition from 5 to 10 s; a load up to 18 s."""
 
     def __init__(self, blocks: bool = False) -> None:
         self.heights = {node: {t * 100 * MS: t + 1 for t in range(200)} for node in NODES}
@@ -36,7 +36,8 @@ class Tale:
         fault = FaultInfo(1, "partition", "fault", 5 * S, 10 * S, ["n0>n1"])
         info = RunInfo(
             scenario={}, name="tale", seed=1, backend="process", layer="toxiproxy", target="etcd",
-            expect={"hold": True}, regime="within", chain="", epoch=0, cycle=0, tribe=list(NODES), gateways=[], clans=[], public_keys={},
+            expect={"hold": True}, regime="within", chain="", epoch=0, cycle=0, tribe=list(NODES), gateways=[],
+            clans=[], public_keys={},
             honest=list(NODES), byzantine=[], load_start=1, load_end=18 * S, heal=10 * S, end=20 * S, faults=[fault],
             checks={"include": [name], "bounds": self.bounds},
         )  # fmt: skip
@@ -147,3 +148,10 @@ def test_the_thresholds_of_our_own_stack_say_nothing_of_others(tmp_path: Path, r
     info |= {"regime": regime, "amnesiac": ["n1"], "scenario": {"cluster": {"target": "etcd", "nodes": 3}}}
     (tmp_path / "run.json").write_text(json.dumps(info))
     assert "flaws_of_the_records" not in judge(Run(tmp_path), ["liveness"])[0].measures
+
+
+def test_a_node_without_a_trace_is_a_flaw(tmp_path: Path) -> None:
+    tale = Tale()
+    tale.lives, tale.heights["n2"] = tale.lives[:2], {}
+    found = tale.judged(tmp_path, "receipts")
+    assert found.status is Status.UNKNOWN and "n2 left no trace" in found.reason

@@ -7,12 +7,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from faults.port import Capability, UnsupportedError
-from harness import commands, plan
+from harness import cli, commands, plan, shrink
 from harness.backends.port import ClusterSpec, ProgramSpec
-from harness.outcome import ScenarioError, UsageError
+from harness.outcome import Exit, ScenarioError, UsageError
 from harness.scenario import Scenario, parse
 from harness.toml import Source
 from tests import program_kit
@@ -119,3 +120,29 @@ def test_etcd_says_why_its_clock_cannot_be_skewed() -> None:
     values["fault"] = [{"use": "clock-skew", "skew_ms": 100}]
     with pytest.raises(UnsupportedError, match="libfaketime does not reach them"):
         commands.plan_of(parse(values, Source("x")), 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("run", "etcd", "--backend", "sim"), "lacks 'program'"),
+        (("run", "etcd", "--attack", "mine.py:Attack"), "is for our own nodes"),
+        (("search", "etcd", "--runs", "1"), "does not run in the simulator"),
+    ],
+)
+def test_what_only_our_own_nodes_can_do_is_refused_as_usage(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(words))
+    assert ended.value.code == Exit.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_shrinking_says_that_it_needs_the_simulator(tmp_path: Path) -> None:
+    info = plan.describe(commands.plan_of(scenario(), 1), "process", "now", [])
+    for name in ("history.jsonl", "trace.jsonl"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(info))
+    with pytest.raises(UsageError, match="does not run in the simulator"):
+        shrink.shrink(tmp_path)
