@@ -18,29 +18,17 @@ from harness.targets.cometbft.blocks import Reader, milliseconds
 from harness.targets.cometbft.client import Client, transaction
 from harness.targets.cometbft.target import CometBFT
 from harness.targets.port import Operation, Outcome
+from tests.program_kit import FakeSite
 
 NODES = ("n0", "n1", "n2", "n3", "n4")
 WRITE = Operation("write", [1, 7])
 TX = rpc.identity(b"r1=7")
 
 
-class Site:
-    """Addresses that tell who asks for whom."""
+class Site(FakeSite):
+    """Five nodes."""
 
     nodes = NODES
-    seed = 1
-
-    def binary(self, name: str) -> str:
-        return f"/bin/{name}"
-
-    def home(self, node: str) -> str:
-        return f"/home/{node}"
-
-    def listen(self, node: str, port: str) -> tuple[str, int]:
-        return "127.0.0.1", 1000 + 10 * NODES.index(node) + ("p2p", "rpc").index(port)
-
-    def dial(self, source: str, node: str) -> tuple[str, int]:
-        return "127.0.0.1", 2000 + 10 * NODES.index(source) + NODES.index(node)
 
 
 class Node:
