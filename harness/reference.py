@@ -88,7 +88,7 @@ KEYS = {
     "checks.bounds.exec_ms": "ordering to execution finality",
     "checks.bounds.catch_up_blocks": "how far a node may be behind at the end",
     "checks.bounds.catch_up_ms": "heal to having caught up",
-    "checks.bounds.evidence_blocks": "a double vote to its evidence on the chain (CometBFT)",
+    "checks.bounds.evidence_blocks": "blocks from a double vote to its evidence on the chain (CometBFT)",
     "checks.bounds.view_ms": "the longest view once the network is synchronous",
     "checks.bounds.commit_ms": "proposal to commit once the network is synchronous",
     "run.warm": "time between a ready cluster and the load (default `0s`)",

@@ -93,14 +93,10 @@ class ChainRun:
         return max(((b - a) / 1e6 for a, b in pairwise(times) if b > begin and a < end), default=None)
 
     def caught_up_after(self, node: str, moment: int) -> float | None:
-        """From a moment until a node has what the first of all nodes had final one second before."""
-        for time, height in self._by_node.get(node, []):
-            if time > moment and height >= self._top(time - 1_000_000_000):
-                return (time - moment) / 1e6
-        return None
-
-    def _top(self, moment: int) -> int:
-        return max((height for height, (time, _) in self._first.items() if time <= moment), default=0)
+        """From a moment until a node has all that was final anywhere at that moment; 0 if it has it already."""
+        top = max((height for height, (time, _) in self._first.items() if time <= moment), default=0)
+        held = (time for time, height in self._by_node.get(node, []) if height >= top)
+        return next((max(0, time - moment) / 1e6 for time in held), None)
 
 
 def percentiles(values: Sequence[float]) -> tuple[float | None, float | None]:

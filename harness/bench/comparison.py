@@ -43,7 +43,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
 }
 SITUATIONS: dict[str, dict[str, Any]] = {
     "steady": {"network": LINKS, "workload": {"rate": 10, "clients": 16, "duration": "17s"}},
-    "saturated": {"workload": {"rate": 10_000, "clients": 64, "duration": "14s"}},
+    "saturated": {"workload": {"rate": 10_000, "clients": 256, "duration": "14s"}},
     "halves": {"network": LINKS, "fault": [{**CUT, "topology": "halves"}]},
     "minority": {"network": LINKS, "fault": [{**CUT, "topology": "isolate", "victims": ["n3"]}]},
     "crash": {
@@ -212,11 +212,11 @@ TOLD: dict[str, tuple[tuple[str, str, Any], ...]] = {
     "minority": (
         ("block interval of the others during the cut", "ms", _during),
         ("longest time without a block during the cut", "ms", _gap),
-        ("heal until the cut-off node has caught up", "ms", lambda one: _after(one, "n3")),
+        ("heal until the cut-off node has all that was final at the heal", "ms", lambda one: _after(one, "n3")),
     ),
     "crash": (
         ("block interval of the others while it is down", "ms", _during),
         ("longest time without a block while it is down", "ms", _gap),
-        ("its start until it has caught up", "ms", lambda one: _after(one, "n3")),
+        ("its start until it has all that was final then", "ms", lambda one: _after(one, "n3")),
     ),
 }  # fmt: skip

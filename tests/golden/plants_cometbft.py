@@ -1,6 +1,6 @@
 """Planted violations of CometBFT's chain, in a recorded run of four validators of which n3 and n4 share a key.
 
-The recording (recorded/cometbft-twins.jsonl: heights 1 to 8 of n0, 1 to 6 of n1) is a real one; so are its keys, which
+The recording (cometbft-twins.jsonl: heights 1 to 8 of n0, 1 to 6 of n1) is a real one; so are its keys, which
 come from seed 1, and with which plants sign anew what they forge.
 """
 
@@ -19,7 +19,7 @@ from tests.golden.planting import bounds, plant
 from tests.golden.story import Record, Story, load
 from tests.golden.world import World
 
-RECORDED = Path(__file__).parent / "recorded" / "cometbft-twins.jsonl"
+RECORDED = Path(__file__).with_name("cometbft-twins.jsonl")
 CHAIN = "moonquake-1"
 
 

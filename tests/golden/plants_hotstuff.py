@@ -1,6 +1,6 @@
 """Planted violations of HotStuff's chain, in a recorded run of five replicas.
 
-The recording (recorded/hotstuff.jsonl: heights 1 to 5 of n0 and n1) is a real one; so are its keys, which come from
+The recording (hotstuff.jsonl: heights 1 to 5 of n0 and n1) is a real one; so are its keys, which come from
 seed 1, and with which plants sign anew what they forge.
 """
 
@@ -20,7 +20,7 @@ from tests.golden.planting import plant
 from tests.golden.story import Record, Story, load
 from tests.golden.world import World
 
-RECORDED = Path(__file__).parent / "recorded" / "hotstuff.jsonl"
+RECORDED = Path(__file__).with_name("hotstuff.jsonl")
 NODES = ("n0", "n1", "n2", "n3", "n4")
 QUORUM = ("n0", "n1", "n2", "n3")
 

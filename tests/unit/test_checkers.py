@@ -18,7 +18,7 @@ from tests.golden.story import load as load_story
 from tests.golden.world import World, certificate
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-FILES = sorted(f for f in GOLDEN.glob("*/*.jsonl") if f.parent.name != "recorded")  # what is made of those is
+FILES = sorted(GOLDEN.glob("*/*.jsonl"))
 
 
 @pytest.fixture(scope="module")

@@ -12,35 +12,23 @@ import pytest
 
 from faults.port import Roster
 from harness.http import NeverSentError, UnansweredError
+from harness.targets.cometbft import blocks, rpc
 from harness.targets.cometbft import client as clients
-from harness.targets.cometbft import rpc
 from harness.targets.cometbft.blocks import Reader, milliseconds
 from harness.targets.cometbft.client import Client, transaction
 from harness.targets.cometbft.target import CometBFT
 from harness.targets.port import Operation, Outcome
+from tests.program_kit import FakeSite
 
 NODES = ("n0", "n1", "n2", "n3", "n4")
 WRITE = Operation("write", [1, 7])
 TX = rpc.identity(b"r1=7")
 
 
-class Site:
-    """Addresses that tell who asks for whom."""
+class Site(FakeSite):
+    """Five nodes."""
 
     nodes = NODES
-    seed = 1
-
-    def binary(self, name: str) -> str:
-        return f"/bin/{name}"
-
-    def home(self, node: str) -> str:
-        return f"/home/{node}"
-
-    def listen(self, node: str, port: str) -> tuple[str, int]:
-        return "127.0.0.1", 1000 + 10 * NODES.index(node) + ("p2p", "rpc").index(port)
-
-    def dial(self, source: str, node: str) -> tuple[str, int]:
-        return "127.0.0.1", 2000 + 10 * NODES.index(source) + NODES.index(node)
 
 
 class Node:
@@ -237,6 +225,22 @@ async def test_a_block_that_is_not_executed_yet_is_told_later() -> None:
     reader = Reader({})
     assert await reader.events(chain("1")(block_results="could not find results for height #1"), 0, 1) == ([], "")
     assert (await reader.events(chain("1")(), 0, 1))[0]
+
+
+async def test_a_slow_node_is_read_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look that took as long as it may ends after a block, and does not ask for the commit of a later one."""
+    monkeypatch.setattr(blocks, "LOOK_S", -1.0)
+    node = chain("1")()
+    events, _ = await Reader({}).events(node, 0, 9)
+    assert [e["event"] for e in events] == ["tendermint-validators", "tendermint-block", "finalise", "execute"]
+    assert "commit" not in node.asked
+
+
+async def test_a_node_that_is_not_ready_is_no_report() -> None:
+    assert await made().status(chain("1")(status="node is not ready"), 0) is None
+    assert await made().status(chain("1")(status={}), 0) is None
+    report = await made().status(chain("1")(status={"sync_info": {"latest_block_height": "1"}}), 0)
+    assert report is not None and report.height == 1
 
 
 async def test_validators_are_told_again_in_each_life() -> None:

@@ -78,8 +78,9 @@ def test_a_gap_that_ends_after_the_heal_is_whole(run: ChainRun) -> None:
     assert run.answered_after(9 * S) == pytest.approx(750.0)
 
 
-def test_caught_up_is_what_the_first_had_a_second_before(run: ChainRun) -> None:
-    assert run.caught_up_after("n1", 9 * S) == pytest.approx(800.0)
+def test_caught_up_is_what_was_final_then(tmp_path: Path, run: ChainRun) -> None:
+    assert run.caught_up_after("n1", int(9.5 * S)) == pytest.approx(300.0)
+    assert run.caught_up_after("n1", 9 * S) == 0.0
     assert run.caught_up_after("nobody", 9 * S) is None
 
 

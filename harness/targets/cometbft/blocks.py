@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,7 +11,8 @@ from typing import Any
 from harness.targets.cometbft import rpc
 from harness.targets.port import Node, finalised
 
-AT_ONCE = 20  # blocks that one look reads
+AT_ONCE = 50  # blocks that one look reads at most
+LOOK_S = 1.0  # and for so long at most: on a slow machine a look must end before the observer loses patience
 
 
 class Reader:
@@ -26,7 +28,7 @@ class Reader:
         if since == 0:
             self._told.pop(node.id, None)
         events: list[dict[str, Any]] = []
-        leader = ""
+        leader, enough = "", asyncio.get_running_loop().time() + LOOK_S
         for height in range(since + 1, min(top, since + AT_ONCE) + 1):
             found = await rpc.get(node, f"/block?height={height}")
             codes = await self._codes(node, height, found["block"]["data"].get("txs") or [])
@@ -35,6 +37,8 @@ class Reader:
             events += await self._validators(node, height, found["block"]["header"])
             events += self._block(found, codes)
             leader = self._names.get(found["block"]["header"]["proposer_address"].upper(), "")
+            if asyncio.get_running_loop().time() > enough:
+                break
         if events and events[-1]["height"] == top:
             commit = (await rpc.get(node, f"/commit?height={top}"))["signed_header"]["commit"]
             events.append({"event": "tendermint-commit", "height": top, "commit": commit})

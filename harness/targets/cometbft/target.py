@@ -109,11 +109,10 @@ class CometBFT(Target):
         return keys.toml(sections, {"moniker": node, "proxy_app": "kvstore", "log_level": "error"})
 
     async def status(self, node: Node, since: int) -> Report | None:
-        top = await rpc.height(node)
         try:
-            events, leader = await self._reader.events(node, since, top)
-        except rpc.RpcError:  # a block that is not there yet: the next look tells it
-            return Report(since, since)
+            events, leader = await self._reader.events(node, since, await rpc.height(node))
+        except (rpc.RpcError, KeyError):  # it answers, and is not ready to tell: the next look finds out
+            return None
         seen = max((e["height"] for e in events if e["event"] == "finalise"), default=since)
         return Report(seen, seen, leader, events)
 
