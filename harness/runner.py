@@ -19,7 +19,8 @@ The life of a run:
 11. Judge: checkers read the run directory, as `moonquake check` would; verdicts.json.
 12. Report: report.html, and the answer to "as expected?".
 
-An interruption or a recording that fails goes straight to 6, skips 7, 11 and 12, and keeps the records.
+An interruption, a recording that fails or a cluster that is lost goes straight to 6, skips 7, 11 and 12, and keeps
+the records.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Runner:
         self._phase = "starting"
         self._tally = Tally()
         self._nemesis: Nemesis | None = None
+        self._lost: MachineError | None = None  # the cluster went away in the middle of the run
 
     def run(self) -> RunInfo:
         """Steps 3 to 10. Raises Interrupted, RecordingError or MachineError, with the records kept."""
@@ -100,6 +102,8 @@ class Runner:
         try:
             with contextlib.nullcontext() if self._quiet_signals else interruption.listening():
                 await self._with_cluster(interruption)
+            if self._lost is not None:
+                raise self._lost
             if interruption.event.is_set():
                 raise Interrupted
         except Interrupted:
@@ -127,7 +131,7 @@ class Runner:
                 cluster = await stack.enter_async_context(self._backend.up(spec))
             self.info.layer = cluster.layer
             with self._keep.recorder(cluster.now) as recorder:
-                watching = asyncio.create_task(self._watch(cluster))
+                watching = asyncio.create_task(self._watch(cluster, interruption))
                 try:
                     with interruption.cancelling():
                         await self._ready(cluster)
@@ -257,7 +261,15 @@ class Runner:
             self.info.notes.append(f"the quiet phase ended at its bound of {bound_s:g} s: not everything had caught up")
 
     # ------------------------------------------------------------ watching
-    async def _watch(self, cluster: RunningCluster) -> None:
+    async def _watch(self, cluster: RunningCluster, interruption: Interruption) -> None:
+        """Tell the observer; a cluster that cannot even be asked any more ends the run."""
+        try:
+            await self._tell(cluster)
+        except MachineError as error:
+            self._lost = error
+            interruption.event.set()
+
+    async def _tell(self, cluster: RunningCluster) -> None:
         total = self._plan.scenario.workload.duration_s
         while True:
             statuses = await _statuses(cluster, cluster.roster.tribe)

@@ -42,6 +42,7 @@ class FakeCluster:
         self.silent = False  # gateways accept, and never answer more
         self.attack_fails = ""  # why corrupted nodes halt
         self.stuck = False  # no block is ever finalised
+        self.lost = ""  # why nobody can be asked any more
         self.asked = asyncio.Event()  # somebody wanted to know how a node is
         self.height = 0
         self.announced: list[int] = []  # load starts that the corrupted nodes were told
@@ -90,6 +91,8 @@ class FakeCluster:
 
     async def status(self, node: NodeId) -> NodeStatus:
         self.asked.set()
+        if self.lost:
+            raise MachineError(self.lost)
         if node in self.down:
             return NodeStatus(node, False)
         return NodeStatus(node, True, 1, self.height, self.height, self.height, self.height)

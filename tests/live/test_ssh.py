@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.live, pytest.mark.docker]
 
 ATTEMPTS = 3  # a fault whose window passed before a busy machine came to it proves nothing: once more
 LIMIT_S = 300.0  # a busy machine starts four Python processes in a minute
+STARTED: list[Command] = []
 DISK_AND_CLOCK = """
 [adversary]
 crashes = 1
@@ -49,6 +50,17 @@ def lab(docker_backend: DockerBackend, tmp_path_factory: pytest.TempPathFactory)
         yield made
 
 
+@pytest.fixture(autouse=True)
+def ended() -> Iterator[None]:
+    """No harness outlives its test, whatever that came to."""
+    STARTED.clear()
+    yield
+    for command in STARTED:
+        if command.process.poll() is None:
+            command.process.kill()
+            command.process.wait()
+
+
 def moonquake(lab: SshLab, place: Path, scenario: str, hosts: Path, *words: str) -> Command:
     """`moonquake run SCENARIO` on the hosts; what is uploaded is prepared once for all tests."""
     place.mkdir(exist_ok=True)
@@ -64,7 +76,9 @@ def moonquake(lab: SshLab, place: Path, scenario: str, hosts: Path, *words: str)
         str(place / "runs"),
         *words,
     )
-    return Command(place, *words, environment={"MOONQUAKE_STATE": str(lab.directory / "state")})
+    command = Command(place, *words, environment={"MOONQUAKE_STATE": str(lab.directory / "state")})
+    STARTED.append(command)
+    return command
 
 
 def scenario(place: Path, load: str, faults: str) -> str:

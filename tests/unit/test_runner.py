@@ -186,6 +186,24 @@ async def test_disk_full_ends_the_run_healed_and_readable(tmp_path: Path, monkey
     assert any("No space left" in note for note in Run(it.directory).info.notes)
 
 
+async def test_a_cluster_that_is_lost_ends_the_run_at_once_and_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.runner.WATCH_S", 0.02)
+    backend = FakeBackend()
+    it = runner(plan(FAULT, replaced={'"500ms"': '"3600s"', '"300ms"': '"3000s"'}), backend, tmp_path)
+    running = asyncio.create_task(it.execute())
+    await backend.is_up.wait()
+    assert backend.cluster is not None
+    await backend.cluster.hurt.wait()
+    backend.cluster.lost = "the warden of host a is gone"
+    with pytest.raises(MachineError, match="the warden of host a is gone"):
+        await running
+    assert backend.cluster.stopped and backend.cluster.cuts == []
+    run = Run(it.directory)
+    assert "host a is gone" in run.info.incomplete and run.trace
+
+
 @pytest.mark.parametrize("when", ["load", "starting"])
 async def test_ctrl_c_heals_stops_and_keeps_the_records(tmp_path: Path, when: str) -> None:
     backend = FakeBackend(stuck=when == "starting")
