@@ -226,6 +226,7 @@ _FAULTS: dict[str, tuple[Test, ...]] = {
     "crash": (_silent, _came_back),
     "power-loss": (_silent, _came_back),
     "disk-loss": (_silent, _came_back, _forgot),
+    "membership": (_silent, _came_back),
     "pause": (_silent,),
     "partition": (_cut,),
     "latency": (_delayed,),

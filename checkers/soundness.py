@@ -34,6 +34,8 @@ def _flaws(index: Index) -> tuple[str, ...]:
     if index.info.target == "supra":
         found += [*_traces(index)]
         found += restart_flaws(index.info, index.events("start", "restart")) + _clocks(index)
+    elif index.events("progress"):
+        found += [f"{node} left no trace" for node in index.mute]
     return tuple(dict.fromkeys(found))
 
 

@@ -38,6 +38,18 @@ class Transfers(Protocol):
         ...
 
 
+@runtime_checkable
+class Counting(Protocol):
+    """Optional: a backend whose `counters` do not count messages."""
+
+    counted: str  # "bytes" | "packets"
+
+
+def unit_of(cluster: Cluster) -> str:
+    """What its counters count, in the plural."""
+    return cluster.counted if isinstance(cluster, Counting) else "messages"
+
+
 class Book:
     """Who holds what in one cluster."""
 

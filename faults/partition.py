@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 
 from faults import parameters
 from faults import topology as shapes
-from faults.observe import HEAL_S, between, book_of, named, see_links_move, view_of
+from faults.observe import HEAL_S, between, book_of, named, see_links_move, unit_of, view_of
 from faults.parameters import choice, flag, number
 from faults.port import Capability, Cluster, Link, LinkCount, Receipt
 from faults.victims import parse, resolve
@@ -60,7 +60,7 @@ class Partition:
             await cluster.sleep(self._settle_s)  # what was in flight arrives; from here on nothing may
             before = await cluster.counters()
             yield receipt
-            _judge(receipt, between(before, await cluster.counters(), links), dead)
+            _judge(receipt, between(before, await cluster.counters(), links), dead, unit_of(cluster))
             healed = True
         finally:
             book.cuts.subtract(links)
@@ -99,7 +99,7 @@ class Partition:
             receipt.evidence += f"; {len(held)} links are still held by another fault, which answers for them"
 
 
-def _judge(receipt: Receipt, window: Mapping[Link, LinkCount], dead: Sequence[Link]) -> None:
+def _judge(receipt: Receipt, window: Mapping[Link, LinkCount], dead: Sequence[Link], unit: str = "messages") -> None:
     """It bit if messages were tried on a cut link that had worked before, or packets refused, and none arrived."""
     leaks = [link for link, m in window.items() if m.received > 0]
     used = [link for link, m in window.items() if m.received == 0 and (m.sent > 0 or m.dropped > 0)]
@@ -107,7 +107,7 @@ def _judge(receipt: Receipt, window: Mapping[Link, LinkCount], dead: Sequence[Li
     receipt.dropped = sum(m.dropped for m in window.values()) or sum(window[link].sent for link in held)
     receipt.bit = bool(held) and not leaks
     tried = sum(m.sent for m in window.values())
-    receipt.evidence = f"{tried} messages tried on {len(window)} cut links, none arrived on {len(held)} that were used"
+    receipt.evidence = f"{tried} {unit} tried on {len(window)} cut links, none arrived on {len(held)} that were used"
     if dead:
         receipt.evidence += f"; nothing had ever arrived on {named(dead)} before the cut either"
     if leaks:

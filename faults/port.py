@@ -174,7 +174,11 @@ class Cluster(Protocol):
     backend: str
     layer: str  # what carries network faults: "nft+netem", "nft+nfqueue", "toxiproxy", "sim"
     capabilities: frozenset[Capability]
-    roster: Roster
+
+    @property
+    def roster(self) -> Roster:
+        """Who is who."""
+        ...
 
     def now(self) -> int:
         """Nanoseconds since the start of the run, on the clock that stamps traces."""

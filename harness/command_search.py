@@ -28,6 +28,7 @@ from harness.outcome import Exit, UsageError
 from harness.plan import resolve
 from harness.progress import Observer
 from harness.scenario import Scenario
+from harness.scenario_cluster import OURS
 from harness.timing_search import search_timing
 from harness.toml import duration
 from results.report.campaign import write_campaign
@@ -57,6 +58,10 @@ def search(
 ) -> int:
     """Search random schedules for violations, in the simulator."""
     base = commands.read_scenario(scenario)
+    if base.cluster.target != OURS:
+        raise UsageError(
+            f"search {scenario}: target {base.cluster.target} does not run in the simulator, which searches"
+        )
     job = job_of(base, generator, regime, tuple(fix or ()))
     first = commands.DEFAULT_SEED if seed is None else seed
     if generator == "timing":  # it climbs, run by run

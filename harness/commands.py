@@ -20,6 +20,7 @@ from harness.plugins import is_file
 from harness.progress import Observer
 from harness.runner import Runner
 from harness.scenario import Scenario, load
+from harness.scenario_cluster import OURS
 from harness.shipped import find
 from harness.toml import duration
 from nodes.committee import clan_faults, tribe_faults
@@ -87,6 +88,8 @@ def _attacked(
     if not is_file(attack):
         raise UsageError(f"--attack {attack}: must be FILE.py:Class; registered behaviours go into the scenario")
     cluster = scenario.cluster
+    if cluster.target != OURS:
+        raise UsageError(f"--attack {attack}: is for our own nodes; {scenario.name} runs target {cluster.target}")
     most = min(tribe_faults(len(cluster.tribe)), *(clan_faults(len(clan)) for clan in cluster.clans))
     adversary = dict(scenario.raw.get("adversary", {}))
     adversary["behaviour"] = [{"use": attack, "options": dict(map(_option, options))}]

@@ -15,6 +15,7 @@ from harness.backends.sim.tape import Tape
 from harness.outcome import UsageError
 from harness.replay import scenario_of
 from harness.scenario import parse
+from harness.scenario_cluster import OURS
 from harness.shrinking.chart import chart_of, kinds_of
 from harness.shrinking.edits import Values, entries
 from harness.shrinking.passes import PASSES
@@ -84,6 +85,11 @@ def shrink(
     if not directory.is_dir():
         raise UsageError(f"{directory}: is not a run directory; the newest one is runs/latest")
     info = judging.readable(directory).info
+    if info.target != OURS:
+        raise UsageError(
+            f"{directory}: target {info.target} does not run in the simulator, which shrinks; its scenario can be made"
+            f" smaller by hand and run again with --backend {info.backend} --seed {info.seed}"
+        )
     target = target_of(directory, info, verdicts_of(directory))
     scenario = scenario_of(directory, info)
     search = Search(scenario.raw, info.seed, target, judge, max_trials, late, watch)

@@ -82,6 +82,7 @@ def require(backend: Backend, needs: Mapping[Capability, str]) -> None:
     parts = []
     for capability in missing:
         others = [name for name in CLASSES if name != backend.name and capability in make(name).capabilities]
+        others = [name for name in others if set(needs) <= set(make(name).capabilities)] or others
         cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
         parts.append(f"{capability.value!r} (needed by {needs[capability]}): {cure}")
     raise UnsupportedError(f"backend {backend.name!r} lacks {'; '.join(parts)}")

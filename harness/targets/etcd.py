@@ -27,7 +27,10 @@ class Etcd(EtcdMembers, Target):
     ports: ClassVar[tuple[str, ...]] = ("peer", "client")
     workloads: ClassVar[tuple[str, ...]] = ("registers", "lists", "register-transactions")
     checkers: ClassVar[tuple[str, ...]] = ("liveness",)  # it has no blocks; the workload's own checker comes with it
-    refuses: ClassVar[Mapping[Capability, str]] = {Capability.CLOCK: GO_KEEPS_ITS_CLOCK}
+    refuses: ClassVar[Mapping[Capability, str]] = {
+        Capability.CLOCK: GO_KEEPS_ITS_CLOCK,
+        Capability.WIPE: "a member that lost its disk never starts again; fault membership has it join anew",
+    }
 
     def __init__(
         self, roster: Roster, seed: int, serializable_reads: bool = False, blind_appends: bool = False

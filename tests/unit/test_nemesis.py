@@ -137,3 +137,32 @@ def test_behaviours_receipts_are_their_last_words() -> None:
         ("n1", {"matched": 4, "changed": 2, "dropped": 1, "injected": 0, "bit": True}),
         ("n2", {"matched": 0, "changed": 0, "dropped": 0, "injected": 0, "bit": False}),
     ]
+
+
+@pytest.mark.parametrize(("backend", "late"), [("process", True), ("sim", False)])
+async def test_a_fault_that_is_slow_to_apply_is_held_as_long_as_it_was_to_last(
+    tmp_path: Path, backend: str, late: bool
+) -> None:
+    """On a virtual clock what takes time takes it by design, and the window stays where it was."""
+
+    class Clock(Bench):
+        time = 0
+
+        def now(self) -> int:
+            return self.time
+
+        async def sleep(self, seconds: float) -> None:
+            self.time += int(seconds * 1e9)
+
+        async def cut(self, links: Any) -> None:
+            await super().cut(links)
+            self.time += 25 * MS
+
+    Clock.backend = backend
+    bench: Any = Clock()
+    with Recorder(tmp_path / "h", bench.now) as recorder:
+        await Nemesis(bench, recorder, [planned(1, 20, 60)]).run()
+    start, stop = operations(tmp_path / "h")
+    assert start.time == 45 * MS
+    assert stop.time == (85 if late else 60) * MS
+    assert stop.value.get("held") == (40 * MS if late else None)
