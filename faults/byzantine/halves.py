@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from faults.byzantine.port import CorruptedNode
@@ -38,8 +39,14 @@ def victims(node: CorruptedNode, halves: Halves | None) -> Halves:
 
     Gateways that `halves` does not name are dealt out alternately, the first to the first half.
     """
-    honest = [n for n in node.committee.tribe if n not in node.coalition]
-    first, second = halves or even_halves(honest)
+    return _divided(tuple(node.committee.tribe), tuple(node.committee.gateways), tuple(node.coalition), halves)
+
+
+@lru_cache(maxsize=64)  # asked for every message that a member hears: in a tribe of 151 most of what an attack costs
+def _divided(
+    tribe: tuple[NodeId, ...], gateways: tuple[NodeId, ...], coalition: tuple[NodeId, ...], halves: Halves | None
+) -> Halves:
+    first, second = halves or even_halves([n for n in tribe if n not in coalition])
     named = set(first) | set(second)
-    rest = [g for g in node.committee.gateways if g not in named]
+    rest = [g for g in gateways if g not in named]
     return first + tuple(rest[0::2]), second + tuple(rest[1::2])

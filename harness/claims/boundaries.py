@@ -78,7 +78,7 @@ def _large_clan(b: int, index: int) -> Made:
         "parameters": {"delta_ms": 600, "idle_delay_ms": 1000, "batch_retry_ms": 600, "inclusion_timeout_ms": 60_000},
     }
     values["network"] = {"latency": "uniform:250", "votes": "lanes"}
-    values["workload"] |= {"rate": 4, "clients": 8, "duration": "1s"}
+    values["workload"] |= {"rate": 12, "clients": 12, "duration": "1s"}  # enough that some fall to the corrupted
     values["checks"] = {"include": [*properties, "receipts"], "bounds": {"retrieve_ms": 4000}}
     values["run"] = {"quiet": "6s"}
     if b > (CLAN - 1) // 2:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harness.claims import gather, store, work
+from harness.claims import boundaries, gather, store, work
 from harness.claims.experiment import Experiment, Made, sample_of
 from harness.claims.experiments import EXPERIMENTS
 from harness.claims.searches import NOTHING, alone
@@ -24,6 +24,7 @@ from harness.mutants import applied, load_mutants
 from harness.outcome import UsageError
 from harness.plan import resolve
 from harness.sources import ROOT
+from harness.trial import trial
 from results.claim import Bound, Finding, Sample, experiments_of, register
 from results.deciding import decide
 from results.verdict import Anomaly, Status, Verdict
@@ -90,6 +91,28 @@ def test_a_planted_bug_refutes_the_claim_through_the_real_experiment() -> None:
     ruling = decide(register()["no-fork"], [sample])
     assert ruling.finding is Finding.REFUTED, sample.statuses
     assert decide(register()["no-fork"], [sample_of(EXPERIMENTS["tribe-at"], 1)]).finding is Finding.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("make", "index", "judge"),
+    [("_large_tribe", 0, "fork"), ("_large_clan", 0, "availability"), ("_large_clan", 1, "state-root")],
+)
+def test_the_runs_of_large_committees_in_small(
+    monkeypatch: pytest.MonkeyPatch, make: str, index: int, judge: str
+) -> None:
+    """Hold at the bound, break one past it, and vote on no batch that no transaction needs: at full size a batch is
+    22,650 messages, so whole families that include each transaction once more were most of the work."""
+    monkeypatch.setattr(boundaries, "TRIBE", 22)
+    monkeypatch.setattr(boundaries, "CLAN", 13)
+    bound = (22 - 1) // 3 if judge == "fork" else (13 - 1) // 2
+    for b, status in ((bound, "PASS"), (bound + 1, "FAIL")):
+        made = getattr(boundaries, make)(b, index)
+        values = made.values | {"expect": "hold" if status == "PASS" else {"violate": [judge]}}
+        found = trial(msgspec.structs.replace(made, values=values).scenario(), made.seed)
+        statuses = {verdict.property: verdict.status.value for verdict in found.verdicts}
+        assert (statuses[judge], statuses["receipts"]) == (status, "PASS"), b
+        seen = [(e["tx"], e["batch"]) for e in found.run.trace if e["event"] == "include"]
+        assert len({batch for _, batch in seen}) <= len({tx for tx, _ in seen}) > 0
 
 
 # ---------------------------------------------------------------- the store
