@@ -54,6 +54,8 @@ def test_the_named_violation_must_be_found_and_the_attack_must_have_happened() -
     assert as_expected(FORK, [failed("fork"), *rest]) is True
     assert as_expected(FORK, [passed("fork"), *rest]) is False
     assert as_expected(FORK, [failed("fork"), passed("prefix"), unknown("receipts")]) is None
+    assert as_expected(FORK, [passed("fork"), passed("prefix"), unknown("receipts")]) is None
+    assert as_expected(FORK, [unknown("fork"), failed("prefix", "gap"), unknown("receipts")]) is False
     assert as_expected(FORK, [failed("fork"), failed("prefix", "gap"), passed("receipts")]) is False
     assert as_expected(FORK, [failed("state-root", "false-root-certified"), *rest]) is None
 
