@@ -55,7 +55,7 @@ class HotStuff(Target):
     ) -> None:
         """`reads`: ordered puts them in a block like writes; local answers from what the asked replica has committed.
         `as_published`: two defects of the crate are not mended from outside (docs/hotstuff.md). `view_s`: time-out of a
-        view (whole seconds: the crate rounds down). `epoch`: at every so-manieth view replicas time out together, by a
+        view (whole seconds: the crate rounds down). `epoch`: every how many views replicas time out together, by a
         certificate; the time-outs of the views between add up, so that a dead leader may cost `epoch` of them. A leader
         waits `busy_ms` before it proposes, and `idle_ms` if nobody asks for anything."""
         super().__init__(roster, seed)
