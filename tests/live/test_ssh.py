@@ -14,6 +14,7 @@ import pytest
 
 from harness.backends.docker import DockerBackend
 from harness.provision.engine import find_engine
+from harness.provision.state import state_directory
 from harness.shipped import find
 from tests.live.command import PARTITION, SCENARIO, Command
 from tests.live.ssh_lab import SshLab, TestHost, ssh_lab
@@ -47,7 +48,12 @@ def lab(docker_backend: DockerBackend, tmp_path_factory: pytest.TempPathFactory)
         pytest.skip("hosts for backend ssh are built and given packet filters by root only")
     engine = find_engine()
     assert engine is not None
-    with ssh_lab(engine, tmp_path_factory.mktemp("ssh")) as made:
+    directory = tmp_path_factory.mktemp("ssh")
+    (directory / "state").mkdir()
+    payloads = state_directory() / "payloads"  # wheels are fetched and compiled once for all sessions
+    payloads.mkdir(exist_ok=True)
+    (directory / "state" / "payloads").symlink_to(payloads)
+    with ssh_lab(engine, directory) as made:
         yield made
 
 
