@@ -137,6 +137,7 @@ def ssh_lab(engine: Engine, directory: Path, count: int = 4) -> Iterator[SshLab]
             for container in containers:
                 container.remove(force=True, v=True)
             remove_network(client, str(made.network.id))
+            client.images.remove(image, force=True)
 
 
 def _public(key: paramiko.PKey) -> bytes:

@@ -127,7 +127,8 @@ class SshCluster:
 
     async def counters(self) -> Mapping[Link, LinkCount]:
         """See `faults.port.Cluster`."""
-        return link_counts(await self._reports(list(self._seats)), await self._layer().dropped())
+        reports, dropped = await together((self._reports(list(self._seats)), self._layer().dropped()))
+        return link_counts(reports, dropped)
 
     async def rtt_ms(self, link: Link) -> float | None:
         """Round trip of the last keep-alives there and back: the hosts' clocks cancel out."""
