@@ -104,14 +104,14 @@ EXPERIMENTS = (
     *(
         Experiment(
             f"tribe-{b}-of-{TRIBE}", f"Double votes of {b} across a divided tribe of {TRIBE}.", 1,
-            partial(_large_tribe, b), weight=150.0,
+            partial(_large_tribe, b), weight=50.0,
         )
         for b in (50, 51)
     ),
     *(
         Experiment(
             f"clan-{b}-of-{CLAN}", f"Withheld data, and a false root, by {b} of a clan of {CLAN}.", 2,
-            partial(_large_clan, b), weight=150.0,
+            partial(_large_clan, b), weight=40.0,
         )
         for b in (50, 51)
     ),

@@ -15,7 +15,7 @@ from harness.executors import make_executor, stop
 from results.claim import Sample
 
 Job: TypeAlias = tuple[str, int]  # experiment, number
-HEAVY = 60.0  # CPU seconds a run
+HEAVY = 30.0  # CPU seconds a run
 INTERRUPTED = "interrupted with Ctrl-C"
 SPENT = "the time budget is spent"
 POLL_S = 0.5
