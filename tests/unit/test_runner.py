@@ -104,7 +104,8 @@ async def test_the_same_seed_submits_the_same_first_transactions(tmp_path: Path)
         it = runner(plan(replaced={"clients = 4": "clients = 1"}), FakeBackend(), tmp_path)
         await it.execute()
         firsts.append([o.tx for o in Run(it.directory).history if o.type == "invoke"][:5])
-    assert firsts[0] == firsts[1]
+    both = min(map(len, firsts))  # half a second of a busy machine may be one transaction
+    assert both and firsts[0][:both] == firsts[1][:both]
     assert len(list((tmp_path / "tiny").iterdir())) == 2  # nothing was overwritten
 
 
