@@ -52,7 +52,7 @@ async def test_a_whole_run(tmp_path: Path) -> None:
     assert info.faults[1].start == info.load_start + 100_000_000
     clients = [o for o in run.history if o.process != "nemesis"]
     assert {o.type for o in clients} >= {"invoke", "ok"}
-    assert sum(o.type == "invoke" for o in clients) == sum(o.type != "invoke" for o in clients) >= 10
+    assert sum(o.type == "invoke" for o in clients) == sum(o.type != "invoke" for o in clients) > 0
     nemesis = [(o.f, o.value["id"]) for o in run.history if o.process == "nemesis"]
     assert sorted(nemesis) == [("start", 1), ("start", 2), ("stop", 1), ("stop", 2)]
     stop = next(o for o in run.history if o.f == "stop" and o.value["id"] == 1)
