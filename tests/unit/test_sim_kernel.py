@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.backends.sim.draws import salt, salts
 from harness.backends.sim.kernel import SLICE, HeapScheduler, Kernel, Scheduler
 from harness.backends.sim.loop import DeadlockError, VirtualLoop
 from harness.backends.sim.window import WindowScheduler
@@ -205,3 +206,8 @@ def test_a_signal_is_heard_by_coroutines_that_are_never_idle() -> None:
         return False
 
     assert virtually(main)[0] is True
+
+
+def test_salts_of_all_pairs_are_those_of_each() -> None:
+    names = ("n0", "n1", "g0/x", "é")
+    assert salts(7, "tie", names) == [[salt(7, "tie", a, b) for b in names] for a in names]

@@ -8,6 +8,7 @@ Flood 2014), 64 uniform bits.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 MASK: Final = 2**64 - 1
@@ -19,8 +20,24 @@ UNIT: Final = 2.0**-64
 
 def salt(seed: int, *names: str | int) -> int:
     """64 bits for one purpose and one link or node; odd, so that it can be a multiplier too."""
-    text = "/".join(str(part) for part in ("moonquake/sim", seed, *names))
+    text = "/".join(map(str, ("moonquake/sim", seed, *names)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") | 1
+
+
+def salts(seed: int, purpose: str, names: Sequence[str]) -> list[list[int]]:
+    """`salt(seed, purpose, a, b)` for all pairs of names: of three hundred there are ninety thousand."""
+    whole = hashlib.blake2b(f"moonquake/sim/{seed}/{purpose}/".encode(), digest_size=8)
+    ends = [name.encode() for name in names]
+    found = []
+    for name in names:
+        start, row = whole.copy(), []
+        start.update(f"{name}/".encode())
+        for end in ends:
+            link = start.copy()
+            link.update(end)
+            row.append(int.from_bytes(link.digest(), "big") | 1)
+        found.append(row)
+    return found
 
 
 def draw(base: int, counter: int) -> int:

@@ -59,9 +59,14 @@ class Lane:
 
     def insert(self, place: int, time: int, voter: int) -> None:
         """A vote will reach the class."""
-        at = bisect_left(self.arrivals[place], (time, voter))
-        self.arrivals[place].insert(at, (time, voter))
-        self.order[place].insert(at, voter)
+        arrivals, order, arrival = self.arrivals[place], self.order[place], (time, voter)
+        if not arrivals or arrivals[-1] < arrival:
+            arrivals.append(arrival)
+            order.append(voter)
+        else:
+            at = bisect_left(arrivals, arrival)
+            arrivals.insert(at, arrival)
+            order.insert(at, voter)
 
     def cut(self, place: int, count: int) -> None:
         """Keep the first arrivals of a class only."""

@@ -155,10 +155,11 @@ class Lanes:
             lane.own[sender] = now
         if type(message) is BlockCertificate:
             lane.done.add(sender)
+        delays, placed, reserve = self._delays[sender], lane.placed, self._kernel.scheduler.reserve
         for place in audience.places:
-            if (sender, place) not in lane.placed and self._delays[sender][place] >= 0:
-                lane.placed[sender, place] = self._kernel.scheduler.reserve()
-                lane.insert(place, now + self._delays[sender][place], sender)
+            if delays[place] >= 0 and (sender, place) not in placed:
+                placed[sender, place] = reserve()
+                lane.insert(place, now + delays[place], sender)
                 self._plan(lane, place)
         self._look(lane, sender)
 
@@ -220,8 +221,11 @@ class Lanes:
     def _plan(self, lane: Lane, place: int) -> None:
         """Look at the class whenever somebody in it may reach its quorum: its own vote and those that came to it as
         single messages may be in the count, so some arrivals before the threshold's matter as well."""
-        held, now = lane.arrivals[place], self._kernel.now
+        held = lane.arrivals[place]
         first = max(lane.threshold - 2 - lane.extra[place], 0)
+        if len(held) <= first:  # most votes come before there could be a quorum
+            return
+        now = self._kernel.now
         for time, _ in held[first : lane.threshold]:
             if time >= now:
                 if time < lane.due[place]:
@@ -276,7 +280,10 @@ class Lanes:
         """Hand the receiver its certificate if its quorum is there, at this point of this instant."""
         if receiver in lane.done or receiver in self._exempt:
             return
-        now, tie, place = self._kernel.now, self._kernel.tie, self._place[receiver]
+        place = self._place[receiver]
+        if len(lane.arrivals[place]) + 1 + len(lane.single.get(receiver, ())) < lane.threshold:
+            return  # with all that it could have
+        now, tie = self._kernel.now, self._kernel.tie
         first = bisect_left(lane.arrivals[place], (now, -1))
         had = self._had(lane, place, receiver, first)
         here = lane.at(place, receiver, now)
@@ -353,10 +360,11 @@ class Lanes:
 
 
 def _key(message: Any) -> Key:
-    if isinstance(message, Vote):
+    kind = type(message)
+    if kind is Vote:
         return ("vote", message.kind, message.view, message.block)
-    if isinstance(message, CommitVote):
+    if kind is CommitVote:
         return ("commit", message.view, message.block)
-    if isinstance(message, StateVote):
+    if kind is StateVote:
         return ("state", message.clan, message.height, message.block, message.previous_root, message.root)
     return ("certificate", message.kind, message.view, message.block)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from faults.port import Link, LinkCount, MessageRule, NodeId, Passage, RuleCount, Shape
 from harness.backends.sim.counts import Counts
-from harness.backends.sim.draws import salt, tie_break, unit
+from harness.backends.sim.draws import salts, tie_break, unit
 from harness.backends.sim.ends import Inlet, LinkFan
 from harness.backends.sim.floor import LaneFloor
 from harness.backends.sim.kernel import Kernel
@@ -58,8 +58,7 @@ class Links:
         self._groups: list[dict[str, tuple[int, ...]]] = [
             {g: tuple(self.index[m] for m in members if m != me) for g, members in groups.items()} for me in self.names
         ]
-        self._ties = [[salt(seed, "tie", a, b) for b in self.names] for a in self.names]
-        self._noise = [[salt(seed, "noise", a, b) for b in self.names] for a in self.names]
+        self._ties, self._noise = salts(seed, "tie", self.names), salts(seed, "noise", self.names)
         self._counts = Counts(self._groups)
         shapes = [[base.get((a, b), Shape()) for b in self.names] for a in self.names]
         self._medium = Medium(shapes, self._noise, self._counts.dropped, stream, egress_mbit)
