@@ -21,6 +21,7 @@ from results.verdict import Anomaly, Verdict
 
 NOTHING = "no honest node told a block with its certificate: is this a run of hotstuff?"
 PHASES = ("generic", "prepare", "precommit", "commit", "decide")
+UNDERSIGNED, INVALID = "undersigned-certificate", "invalid-certificate"
 NO_BLOCK = "0" * 64
 CONTENT = ("height", "block", "view", "parent", "certificate", "justify", "data_hash", "data")
 
@@ -38,27 +39,39 @@ class Validators:
         return 2 * sum(power for _, _, power in self.members) // 3 + 1
 
 
+@dataclass(frozen=True)
+class Fault:
+    """Why a certificate proves nothing: the anomaly's kind, and words."""
+
+    kind: str
+    why: str
+
+
 @dataclass
 class Book:
-    """Certificates judged so far, by their content: what is wrong with each ("": nothing), and its signers."""
+    """Certificates judged so far, by their content: what is wrong with each, and its signers."""
 
     validators: Validators
-    known: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    known: dict[str, tuple[Fault | None, tuple[str, ...]]] = field(default_factory=dict)
     signatures: int = 0
 
-    def fault(self, certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-        """Why the certificate proves nothing, and whose signatures hold. Raises EvidenceError if it is malformed."""
+    def fault(self, certificate: Mapping[str, Any]) -> tuple[Fault | None, tuple[str, ...]]:
+        """Why the certificate proves nothing (None: it does), and whose signatures hold.
+
+        Raises EvidenceError if it is malformed.
+        """
         identity = repr(sorted(certificate.items()))
         if identity not in self.known:
             self.known[identity] = self._examine(certificate)
         return self.known[identity]
 
-    def _examine(self, certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    def _examine(self, certificate: Mapping[str, Any]) -> tuple[Fault | None, tuple[str, ...]]:
         members, signatures = self.validators.members, certificate["signatures"]
         if certificate["chain"] != self.validators.chain:
-            return f"it is of chain {certificate['chain']}, this one is {self.validators.chain}", ()
+            return Fault(INVALID, f"it is of chain {certificate['chain']}, this one is {self.validators.chain}"), ()
         if len(signatures) != len(members):
-            return f"it has room for {len(signatures)} signatures, there are {len(members)} validators", ()
+            room = f"it has room for {len(signatures)} signatures, there are {len(members)} validators"
+            return Fault(INVALID, room), ()
         statement, power = signed(certificate), 0
         signers: list[str] = []
         for (node, key, weight), signature in zip(members, signatures, strict=True):
@@ -66,20 +79,22 @@ class Book:
                 continue
             self.signatures += 1
             if not signature_holds(key, statement, unhex(signature, 64, "signature")):
-                return f"the signature of {node} does not hold", tuple(signers)
+                return Fault(INVALID, f"the signature of {node} does not hold"), tuple(signers)
             signers.append(node)
             power += weight
         if power < self.validators.quorum:
-            return f"{power} of a power of {self.validators.quorum} voted", tuple(signers)
-        return "", tuple(signers)
+            return Fault(UNDERSIGNED, f"{power} of a power of {self.validators.quorum} voted"), tuple(signers)
+        return None, tuple(signers)
 
 
 class HotStuffCertificates(Judge):
     """Blocks hash to what they are called, and each has a certificate of valid votes of more than two thirds.
 
-    Anomalies: wrong-hash (header or data are not what the hash covers), invalid-certificate (a quorum is missing, or a
-    signature does not hold), certificate-of-another (it is for another block or view, or the parent's is), two-
-    certificates (good ones for two blocks in one view). Examined: different blocks with their certificates.
+    Anomalies: wrong-hash (height, parent's certificate and data hash make another hash), wrong-data (the data are not
+    those of the data hash), undersigned-certificate (a quorum is missing), invalid-certificate (a signature does not
+    hold, or it is of another chain or committee), certificate-of-another (it is for another block or view, or the
+    parent's is), two-certificates (good ones for two blocks in one view). Examined: different blocks with their
+    certificates.
     """
 
     property: ClassVar[str] = "hotstuff-certificates"
@@ -99,7 +114,7 @@ class HotStuffCertificates(Judge):
                 if name == "justify" and certificate["block"] == NO_BLOCK:
                     continue  # of the first block: nobody voted for what was before it
                 fault, signers = book.fault(certificate)
-                if not fault:
+                if fault is None:
                     views.setdefault(certificate["view"], {}).setdefault(certificate["block"], (event, signers))
                 elif name == "certificate":
                     anomalies.append(_invalid(event, fault))
@@ -159,7 +174,7 @@ def _misfits(event: TraceEvent) -> list[Anomaly]:
     if sha256(_number(event["height"] - 1), encoded(justify), data_hash).hex() != event["block"]:
         found.append(("wrong-hash", "its height, parent's certificate and data hash make another hash"))
     if sha256(event["data"].encode()) != data_hash:
-        found.append(("wrong-hash", "its data are not those of its data hash"))
+        found.append(("wrong-data", "its data are not those of its data hash"))
     if own["block"] != event["block"] or own["view"] != event["view"]:
         found.append(("certificate-of-another", f"its certificate is for {short(own['block'])} in view {own['view']}"))
     if justify["block"] != event["parent"]:
@@ -167,12 +182,12 @@ def _misfits(event: TraceEvent) -> list[Anomaly]:
     return [Anomaly(kind, f"{name} of height {event['height']}: {told}", [record(event)]) for kind, told in found]
 
 
-def _invalid(event: TraceEvent, fault: str) -> Anomaly:
+def _invalid(event: TraceEvent, fault: Fault) -> Anomaly:
     summary = (
         f"{event['node']} holds {short(event['block'])} final at height {event['height']}, but its certificate of view"
-        f" {event['certificate']['view']} proves nothing: {fault}"
+        f" {event['certificate']['view']} proves nothing: {fault.why}"
     )
-    return Anomaly("invalid-certificate", summary, [record(event)])
+    return Anomaly(fault.kind, summary, [record(event)])
 
 
 def _two(views: Mapping[int, Mapping[str, tuple[TraceEvent, Sequence[str]]]]) -> list[Anomaly]:

@@ -19,11 +19,11 @@ LEADER_STOPPERS = ("crash", "disk-loss", "pause", "silent-leader")
 
 
 class Liveness(Judge):
-    """Every never-faulty honest node finalises a block proposed after the heal within recovery_ms, then in liveness_ms;
-    after a blackout, when there is none in the tribe, everyone who came back with its disk does.
+    """Every never-faulty honest node finalises a block proposed after the heal within recovery_ms, and goes on so.
 
-    Measured from the heal (the load start in runs without faults). A block counts as new if its honest proposer
-    recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
+    "Goes on" is within liveness_ms. After a blackout, when no node of the tribe was never faulty, those who came back
+    with their disks are judged. Measured from the heal (the load start in runs without faults). A block counts as new
+    if its honest proposer recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
     bound), slow-recovery, left-behind (a restarted node more than catch_up_blocks below the others at the end),
     crash-loop, halted (unless the run is beyond its bound), execution-stalled (a clan member executed a block, and for
     liveness_ms + retrieve_ms, to the end, no state certificate came that covers it). Examined: nodes judged. A system

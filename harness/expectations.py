@@ -14,6 +14,7 @@ RECEIPTS = "receipts"
 ON_REQUEST = frozenset((
     "linearizable", "elle-list-append", "elle-rw-register", "cadence", "message-delays", "forensics", "accountability",
     "preconfirmation", "accusations", "catch-up", "fallbacks", "view-sync", "commit-bound", "reorg",
+    "tendermint-commits", "tendermint-evidence", "hotstuff-certificates",  # named by their targets
 ))  # fmt: skip
 OWED = {
     "list-append": ("elle-list-append",), "lists": ("elle-list-append",), "registers": ("linearizable",),

@@ -107,7 +107,12 @@ class TraceColumns:
         with readable(self.path):
             table = self._file.read_row_groups(self._groups.get(event, []), columns=[column], use_threads=False)
             found = table.column(column).combine_chunks()
-            return found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
+            held: Any = found if isinstance(found, pa.Array) else pa.concat_arrays(found.chunks)
+        if event in self.counts and len(held) != self.counts[event]:  # as a damaged page header may have it
+            raise HistoryError(
+                f"{self.path}: {len(held)} values of {column} in {self.counts[event]} records of {event}; {_AGAIN}"
+            )
+        return held
 
     @property
     def columns(self) -> Sequence[str]:

@@ -22,6 +22,9 @@ ELSEWHERE = {
     "linearizable": "joins by itself where the history has registers",
     "elle-list-append": "joins by itself where the history has lists",
     "elle-rw-register": "joins by itself where the history has registers",
+    "tendermint-commits": "named by target cometbft for all of its runs",
+    "tendermint-evidence": "named by target cometbft for all of its runs",
+    "hotstuff-certificates": "named by target hotstuff for all of its runs",
 }
 
 

@@ -49,12 +49,29 @@ def votes(certificate: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 
 
 @plant("hotstuff-certificates", "wrong-hash")
+def another_header_under_one_hash(world: World, story: Story) -> None:
+    become(story)
+    held = block(story, "n1", 3)
+    held["data"] += " "
+    held["data_hash"] = sha256(held["data"].encode()).hex()
+
+
+@plant("hotstuff-certificates", "wrong-data")
 def another_content_under_one_hash(world: World, story: Story) -> None:
     become(story)
     block(story, "n1", 3)["data"] += " "
 
 
 @plant("hotstuff-certificates", "invalid-certificate")
+def a_vote_for_another_view(world: World, story: Story) -> None:
+    """Four signatures, one of which its replica made for another certificate."""
+    become(story)
+    held = block(story, "n0", 5)["certificate"]
+    other = votes({**held, "view": held["view"] + 1}, QUORUM)["signatures"]
+    held["signatures"] = [*votes(held, QUORUM)["signatures"][:-2], *other[-2:]]
+
+
+@plant("hotstuff-certificates", "undersigned-certificate")
 def three_of_five(world: World, story: Story) -> None:
     become(story)
     held = block(story, "n0", 5)

@@ -31,6 +31,7 @@ from checkers import (
     evidence,
     fallbacks,
     finality_bounds,
+    hotstuff_certificates,
     inclusion,
     leaders,
     led,
@@ -163,7 +164,7 @@ NEW: dict[str, Mutant] = {
     "slow is fine": ("finality-bounds", finality_bounds.FinalityBounds.judge, '> start + bound:', '> start + 10 * bound:'),
     "phases come in any order": ("finality-bounds", finality_bounds._misordered, 'int(earlier["time"]) > int(later["time"])', "False"),
     "the last gap does not count": ("liveness", liveness._largest_gap, "for event in later] + [end]", "for event in later] + [int(later[-1]['time'])]"),
-    "any recovery is in time": ("liveness", liveness.Liveness.judge, 'if int(first["time"]) > start + bound:', "if False:"),
+    "any recovery is in time": ("liveness", liveness.Liveness.judge, 'if int(first["time"]) > start + recovery:', "if False:"),
     "halting is fine": ("liveness", liveness._halts, 'index.info.regime == "beyond"', "True"),
     "clans may fall silent": ("liveness", liveness._uncertified, "+ bound > index.end", "+ bound > 0"),
     "crash loops are restarts": ("liveness", liveness._crash_loops, "len(seen) > scheduled", "len(seen) > scheduled + 9"),
@@ -202,6 +203,15 @@ NEW: dict[str, Mutant] = {
     "two punishments are one": ("tendermint-evidence", tendermint_evidence.TendermintEvidence.judge, "before is not one and", "False and"),
     "nil is no vote": ("tendermint-evidence", tendermint_evidence._precommits, "else BlockId()", "else commit.block_id"),
     "nobody is let off": ("tendermint-evidence", tendermint_evidence._unpunished, "other == voted or", "other == voted or True or"),
+    # ------------------------------------------------------------ HotStuff: certificates of blocks
+    "any power is a quorum of HotStuff": ("hotstuff-certificates", hotstuff_certificates.Book._examine, "power < self.validators.quorum", "power < 0"),
+    "HotStuff's votes are believed": ("hotstuff-certificates", hotstuff_certificates.Book._examine, "if not signature_holds(", "if False and not signature_holds("),
+    "a bad certificate is passed over": ("hotstuff-certificates", hotstuff_certificates.HotStuffCertificates.judge, 'elif name == "certificate":', "elif False:"),
+    "a block's hash is believed": ("hotstuff-certificates", hotstuff_certificates._misfits, '.hex() != event["block"]', ".hex() in ()"),
+    "a block's data are believed": ("hotstuff-certificates", hotstuff_certificates._misfits, "sha256(event[\"data\"].encode()) != data_hash", "False"),
+    "a certificate may be of another block": ("hotstuff-certificates", hotstuff_certificates._misfits, 'own["block"] != event["block"] or own["view"] != event["view"]', "False"),
+    "one view, many certificates": ("hotstuff-certificates", hotstuff_certificates._two, "len(found) > 1", "len(found) > 2"),
+    "votes name no view": ("hotstuff-certificates", hotstuff_certificates.signed, '_number(certificate["view"]) + ', ""),
 }  # fmt: skip
 INVARIANTS: dict[str, Mutant] = {
     "votes of all kinds are tallied together": ("fork", certified.statement, '"vote", kind, view, raw', '"vote", "normal", view, raw'),

@@ -242,7 +242,7 @@ def test_worst_of_a_suite() -> None:
 def test_doctor(command: Command, monkeypatch: pytest.MonkeyPatch, ok: bool) -> None:
     check = doctor.Check("engine", ok, "what was found", "" if ok else "apt-get install docker.io")
     monkeypatch.setattr(doctor, "examine", lambda fix, progress, browser, targets, hosts: doctor.Report((check,), ok))
-    monkeypatch.setattr(doctor, "clean", lambda progress: ["removed network x"])
+    monkeypatch.setattr(doctor, "clean", lambda progress, hosts: ["removed network x"])
     code, out, _ = command("doctor", "--json")
     assert code == (Exit.AS_EXPECTED if ok else Exit.ENVIRONMENT)
     assert json.loads(out)["ok"] is ok

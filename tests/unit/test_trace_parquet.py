@@ -22,6 +22,7 @@ from results.store import Run
 from results.trace_columns import TraceColumns
 from results.trace_parquet import convert, write_trace
 from results.verdict import Status
+from tests.fuzzing.targets import TARGETS, seeds
 from tests.golden.story import Story
 from tests.golden.world import World
 
@@ -213,3 +214,12 @@ def test_files_that_are_no_trace(tmp_path: Path, directory: Path) -> None:
     shutil.copy(directory / "trace.jsonl", path)
     with pytest.raises(HistoryError, match="that can be read"):
         TraceColumns(path)
+
+
+def test_a_page_that_lost_its_values_is_damage_and_no_crash() -> None:
+    """Found by the property tests of readers: a column held fewer values than its row groups say."""
+    for text in seeds("trace-parquet"):
+        edited = text
+        for gone in (16, 40, 40):
+            edited = edited[gone:]
+        TARGETS["trace-parquet"](edited)
