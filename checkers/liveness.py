@@ -146,14 +146,21 @@ def _new_blocks(index: Index, start: int) -> set[str]:
 
 
 def _halts(index: Index) -> tuple[list[Anomaly], set[str]]:
-    """A halted honest node is an anomaly within the bound; beyond it, halting is what a node must do."""
-    halts = index.events("halt")
+    """A halted honest node is an anomaly within the bound; beyond it, halting is what a node must do. So it is while
+    its disk is full: that is the crash which the fault declares, and `left-behind` judges what becomes of it."""
+    halts = [event for event in index.events("halt") if not _disk_full(index, event)]
     if index.info.regime == "beyond":
         return [], {event["node"] for event in halts}
     return [
         Anomaly("halted", f"{event['node']} stopped itself: {event.get('reason', '')}", [record(event)])
         for event in halts
     ], set()
+
+
+def _disk_full(index: Index, halt: TraceEvent) -> bool:
+    """Is it the victim of a declared full disk, and in its window? (The last bytes may hold the word of the halt.)"""
+    windows = [fault for fault in index.info.faults if fault.use == "disk-full" and halt["node"] in fault.targets]
+    return any(fault.start <= int(halt["time"]) <= max(fault.stop, index.info.heal) for fault in windows)
 
 
 def _largest_gap(events: Sequence[TraceEvent], since: int, end: int) -> tuple[int, list[TraceEvent]]:

@@ -352,6 +352,17 @@ def test_beyond_the_bound_halting_is_right(story: Story) -> None:
     assert found.status is Status.PASS and found.measures["halted"] == ["n1"]
 
 
+def test_a_node_halts_rightly_while_its_disk_is_full_and_only_then(story: Story) -> None:
+    full = {"id": 1, "use": "disk-full", "kind": "fault", "start": 600 * MS, "stop": 800 * MS, "targets": ["n1"]}
+    story.info["faults"] = [full]
+    story.info["heal"] = 800 * MS
+    story.add(story.events("start", node="n1")[0], event="halt", reason="No space left on device", time=700 * MS)
+    assert not [a for a in verdict(story, "liveness").anomalies if a.kind == "halted"]
+    for other in ({"targets": ["n2"]}, {"use": "partition"}, {"start": 750 * MS}):
+        story.info["faults"] = [{**full, **other}]
+        assert [a for a in verdict(story, "liveness").anomalies if a.kind == "halted"], other
+
+
 def test_a_scheduled_restart_is_no_crash_loop(story: Story) -> None:
     restart(story, "n1", 500 * MS)
     found = verdict(story, "liveness")

@@ -10,11 +10,14 @@ import os
 import select
 import signal
 import sys
+import time
 from pathlib import Path
 
-from harness.backends.ssh.host.inforce import InForce, signal_process
+from harness.backends.ssh.host.inforce import InForce, alive, signal_process
 
 LOG = "guardian.log"
+GONE = "the warden is gone"
+END_S = 5.0
 
 
 def watch(descriptor: int, silence_s: float) -> str:
@@ -23,7 +26,7 @@ def watch(descriptor: int, silence_s: float) -> str:
         if not select.select([descriptor], [], [], silence_s)[0]:
             return f"the warden said nothing for {silence_s:g} s"
         if not os.read(descriptor, 4096):
-            return "the warden is gone"
+            return GONE
 
 
 def main() -> int:
@@ -32,10 +35,13 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     why = watch(sys.stdin.fileno(), silence_s)
-    signal_process(warden, signal.SIGKILL)  # one that is only stopped must not come back and cut again
     state = InForce.load(directory)
     if state.closed:
         return 0
+    deadline = time.monotonic() + (END_S if why == GONE else 0)
+    while alive(warden) and time.monotonic() < deadline:  # its pipe closes a moment before it is gone
+        time.sleep(0.01)
+    signal_process(warden, signal.SIGKILL)  # one that is only stopped must not come back and cut again
     done = state.heal()
     state.end_nodes()
     with (directory / LOG).open("a") as log:
