@@ -23,11 +23,11 @@ class Liveness(Judge):
 
     "Goes on" is within liveness_ms. After a blackout, when no node of the tribe was never faulty, those who came back
     with their disks are judged. Measured from the heal (the load start in runs without faults). A block counts as new
-    if its honest proposer recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap longer than the
-    bound), slow-recovery, left-behind (a restarted node more than catch_up_blocks below the others at the end),
-    crash-loop, halted (unless the run is beyond its bound), execution-stalled (a clan member executed a block, and for
-    liveness_ms + retrieve_ms, to the end, no state certificate came that covers it). Examined: nodes judged. A system
-    that is not ours is judged by what its nodes said of their heights (progress.py).
+    if its honest proposer recorded it after that time, or its parent does. Anomalies: stalled (no new block, or a gap
+    longer than the bound), slow-recovery, left-behind (a restarted node more than catch_up_blocks below the others at
+    the end), crash-loop, halted (unless the run is beyond its bound), execution-stalled (a clan member executed a
+    block, and for liveness_ms + retrieve_ms, to the end, no state certificate came that covers it). Examined: nodes
+    judged. A system that is not ours is judged by what its nodes said of their heights (progress.py).
     """
 
     property: ClassVar[str] = "liveness"
