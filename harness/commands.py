@@ -12,7 +12,7 @@ import msgspec
 
 from harness import judging
 from harness.backends.port import Backend
-from harness.interruption import Interrupted
+from harness.interruption import Interrupted, noticing
 from harness.keep import digest_of_run
 from harness.outcome import UsageError
 from harness.plan import Plan, resolve
@@ -117,8 +117,10 @@ def run_plan(plan: Plan, backend: Backend, root: Path, notes: Sequence[str], obs
         runner.run()
         del runner
         gc.collect()  # a simulated cluster is one large cycle, and its trace is about to be read
-        observer.say("judging")
-        run, verdicts, expected, report = judging.conclude(directory)
+        with noticing() as once_more:
+            observer.say("judging")
+            run, verdicts, expected, report = judging.conclude(directory, once_more)
+            once_more()
     except KeyboardInterrupt:  # no loop runs that would have noticed: the nodes are gone, the records complete
         again = f"`moonquake check {directory}` judges them"
         raise Interrupted(f"the records are in {directory}; {again}") from None

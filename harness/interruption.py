@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from harness.outcome import SIGNALS as SIGNALS
 from harness.outcome import Interrupted as Interrupted
@@ -57,3 +59,30 @@ class Interruption:
             raise Interrupted from None
         finally:
             self._victim = None
+
+
+@contextmanager
+def noticing() -> Iterator[Callable[[], None]]:
+    """Inside, where no loop runs, an interruption raises KeyboardInterrupt; what is given raises it once more.
+
+    Code in C may drop an exception that is raised while it runs (hasattr does), and then the Ctrl-C is lost.
+    """
+    if threading.current_thread() is not threading.main_thread():  # nobody else may take over signals, or gets them
+        yield lambda: None
+        return
+    noticed = threading.Event()
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        noticed.set()
+        raise KeyboardInterrupt
+
+    def once_more() -> None:
+        if noticed.is_set():
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupted) for number in SIGNALS}
+    try:
+        yield once_more
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -172,14 +172,18 @@ def draw(directory: Path, verdicts: Sequence[Verdict]) -> list[Path]:
         ) from error
 
 
-def conclude(directory: Path) -> tuple[Run, list[Verdict], bool | None, Path]:
+def conclude(
+    directory: Path, once_more: Callable[[], None] = lambda: None
+) -> tuple[Run, list[Verdict], bool | None, Path]:
     """Judge a finished run, write verdicts.json, as_expected into run.json, and the report.
 
-    Returns the run, its verdicts, whether it was as expected, and the path of the report.
+    Returns the run, its verdicts, whether it was as expected, and the path of the report. `once_more` is called when
+    all is judged and nothing written: it may raise what was meant to end the judging.
     """
     run = Run(directory)
     verdicts = explained(run, judge(run, checker_names(run, ())))
     expected = as_expected(run.info.expect, verdicts)
+    once_more()
     rundir.write_verdicts(directory, verdicts)
     rundir.write_info(directory, msgspec.structs.replace(run.info, as_expected=expected))
     count(run)

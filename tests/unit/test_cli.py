@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -284,3 +285,35 @@ def test_half_written_documents_are_never_seen(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="cannot be written"):
         rundir.write_json(tmp_path / "run.json", {})
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+DEAF = """
+import os
+import signal
+from results.verdict import Status, Verdict
+
+class Deaf:
+    property = "deaf"
+
+    def check(self, run):
+        try:
+            os.kill(os.getpid(), signal.{number})
+            while True:
+                pass
+        except KeyboardInterrupt:
+            return Verdict("deaf", Status.PASS, 1)
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_an_interruption_that_a_library_drops_while_judging_is_not_lost(
+    command: Command, tmp_path: Path, number: str
+) -> None:
+    """Code in C may drop what is raised while it runs: a Ctrl-C was, once, and the run went on to a verdict."""
+    (tmp_path / "deaf.py").write_text(DEAF.replace("{number}", number))
+    before = signal.getsignal(signal.SIGINT)
+    text = MINIMAL.replace('include = ["receipts"]', f'include = ["{tmp_path}/deaf.py:Deaf"]')
+    code, out, _ = command("run", written(text), "--json", "--time", "200ms")
+    assert code == Exit.INCONCLUSIVE and "moonquake check" in json.loads(out)["error"]
+    assert not list(tmp_path.glob("runs/*/*/verdicts.json"))
+    assert signal.getsignal(signal.SIGINT) is before
