@@ -262,7 +262,7 @@ def test_a_plug_in_that_prints_does_not_spoil_the_document(command: Command, rec
 def test_ctrl_c_while_judging_says_where_the_records_are(
     command: Command, faked: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(directory: Path) -> None:
+    def interrupted(directory: Path, once_more: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(judging, "conclude", interrupted)
