@@ -119,7 +119,8 @@ class _Drawing:
         self.top = TOP + LINE * len(chart.bands)  # what is on from the beginning is named above
         self.y = self._rows()
         self.bottom = max(self.y.values(), default=self.top) + LINE * (2 + self._lines(max(self.y, default=0)))
-        self.width = LEFT + LANE * len(chart.lifelines) + RIGHT - LANE // 2
+        below = max((round(7.4 * len(note)) for note in chart.notes), default=0) + 2 * PAD  # notes are written whole
+        self.width = max(LEFT + LANE * len(chart.lifelines) + RIGHT - LANE // 2, below)
         self.height = self.bottom + 2 * PAD + LINE * (3 + len(chart.notes))
         self.colour = {subject: f"s{i}" for i, subject in enumerate(chart.subjects) if i < COLOURS}
 
