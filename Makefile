@@ -16,7 +16,7 @@ setup:
 	@bash harness/provision/bootstrap.sh
 
 lab: setup
-	@$(BIN)/moonquake doctor --fix
+	@$(BIN)/moonquake doctor --fix --no-targets
 	@$(BIN)/moonquake lab
 
 test: setup
