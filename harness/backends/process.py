@@ -28,6 +28,7 @@ from harness.backends.ports import PortTakenError, free_ports
 from harness.backends.process_nodes import HOST, NodePorts, NodeProcess
 from harness.backends.processes import process_ident
 from harness.backends.program_cluster import ProgramCluster
+from harness.backends.starting import started
 from harness.backends.toxiproxy import ProxySpec, Toxiproxy, add_shapes, proxy_name, start_server, toxics_of
 from harness.http import HttpClient
 from harness.provision.toxiproxy import ensure_toxiproxy
@@ -47,7 +48,6 @@ CAPABILITIES = frozenset(
         Capability.MEMBERSHIP,  # of a system that is not ours
     }
 )
-_TRIES = 3
 _KILL_S = 10.0
 
 
@@ -79,26 +79,8 @@ class ProcessBackend:
             async with program_process.up(spec, programs) as programmed:
                 yield programmed
             return
-        for attempt in range(_TRIES):
-            cluster = ProcessCluster(spec)
-            try:
-                await cluster.bring_up(binary)
-                break
-            except PortTakenError as error:
-                await cluster.close()
-                shutil.rmtree(spec.directory / "nodes", ignore_errors=True)  # a first start must not look like a crash
-                if attempt == _TRIES - 1:
-                    raise MachineError(
-                        f"ports keep being taken while the cluster starts ({error}); is another lab running? "
-                        "`ss -ltnp` lists who listens"
-                    ) from error
-            except BaseException:
-                await cluster.close()
-                raise
-        try:
+        async with started(lambda: ProcessCluster(spec), lambda made: made.bring_up(binary), spec.directory) as cluster:
             yield cluster
-        finally:
-            await cluster.close()
 
 
 class ProcessCluster:

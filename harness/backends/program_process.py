@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -15,17 +14,17 @@ from pathlib import Path
 from faults.port import Capability, NodeId
 from harness.backends import leftovers
 from harness.backends.port import MachineError, ProgramSpec
-from harness.backends.ports import PortTakenError, free_ports
+from harness.backends.ports import free_ports
 from harness.backends.processes import die_with_parent, process_ident
 from harness.backends.program_cluster import ProgramCluster
 from harness.backends.proxy_links import HOST, ProxyLinks
+from harness.backends.starting import started
 from harness.targets.port import Address, Program
 
 CAPABILITIES = frozenset({
     Capability.PROGRAM, Capability.CUT, Capability.LATENCY, Capability.BANDWIDTH, Capability.KILL, Capability.WIPE,
     Capability.PAUSE, Capability.MEMBERSHIP,
 })  # fmt: skip
-_TRIES = 3
 _KILL_S = 10.0
 _POLL_S = 0.01
 
@@ -33,29 +32,15 @@ _POLL_S = 0.01
 @asynccontextmanager
 async def up(spec: ProgramSpec, binaries: Mapping[str, Path]) -> AsyncIterator[ProgramCluster]:
     """A running cluster; every node answers. On leaving nothing of it is left but its files. Raises MachineError."""
-    for attempt in range(_TRIES):
+
+    def make() -> ProgramCluster:
         ground = ProcessGround(spec, binaries)
         peers = {node: ground.addresses[node, spec.target.ports[0]] for node in spec.roster.nodes}
         links = ProxyLinks(peers, spec.base, spec.run_id, spec.directory)
-        cluster = ProgramCluster(spec, ground, links, CAPABILITIES)
-        try:
-            await cluster.bring_up()
-            break
-        except PortTakenError as error:
-            await cluster.close()
-            shutil.rmtree(spec.directory / "nodes", ignore_errors=True)  # a first start must not look like a crash
-            if attempt == _TRIES - 1:
-                raise MachineError(
-                    f"ports keep being taken while the cluster starts ({error}); is another lab running? "
-                    "`ss -ltnp` lists who listens"
-                ) from error
-        except BaseException:
-            await cluster.close()
-            raise
-    try:
+        return ProgramCluster(spec, ground, links, CAPABILITIES)
+
+    async with started(make, ProgramCluster.bring_up, spec.directory) as cluster:
         yield cluster
-    finally:
-        await cluster.close()
 
 
 class ProcessGround:
