@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from checkers.index import MS, Final, Index
 from checkers.judge import Judge, conclude, record, short
+from checkers.lives import unwritten
 from checkers.reverified import availability
 from results.stats import summary as figures
 from results.trace import TraceEvent
@@ -19,8 +20,9 @@ class Availability(Judge):
     lost-batch, undersigned-certificate (not M distinct valid votes of the clan), uncertified-batch (final, but never
     certified), corrupt-body (an honest node executed bytes that are not the batch), vote-without-batch (an honest node
     voted for what it did not hold), held-by-nobody (certified, final or not, and no honest member of the clan ever had
-    it). Excluded and counted: void batches (their slot was taken), and missing bodies of batches finalised, or networks
-    healed, less than retrieve_ms before the end. Examined: (batch, member).
+    it). Excluded and counted: void batches (their slot was taken), missing bodies of batches finalised, or networks
+    healed, less than retrieve_ms before the end, and held-by-nobody if an honest voter was killed and its records of
+    the batch and of its vote may be lost with it. Examined: (batch, member).
     """
 
     property: ClassVar[str] = "availability"
@@ -34,7 +36,8 @@ class Availability(Judge):
             anomalies.append(Anomaly("corrupt-body", summary, [record(event)]))
         anomalies += _uncertified(index)
         held = _holders(index)
-        anomalies += _voted_blindly(index, held) + _held_by_nobody(index, found.valid, held)
+        unheld, unwritten_votes = _held_by_nobody(index, found.valid, held)
+        anomalies += _voted_blindly(index, held) + unheld
         grace = int(index.bounds.retrieve_ms * MS)
         late = pairs = 0
         delays: list[float] = []
@@ -58,6 +61,7 @@ class Availability(Judge):
         measures: dict[str, Any] = {
             "certificates": found.count,
             "excluded_late": late,
+            "excluded_unwritten": unwritten_votes,
             "excluded_void": sum(len(place.void) for place in index.placed),
             "held_after_final_ms": figures(delays),
             "retrieved": sum(1 for event in index.events("retrieve") if event["ok"]),
@@ -86,20 +90,39 @@ def _voted_blindly(index: Index, held: dict[str, dict[str, int]]) -> list[Anomal
     return anomalies
 
 
-def _held_by_nobody(index: Index, certificates: list[TraceEvent], held: dict[str, dict[str, int]]) -> list[Anomaly]:
-    """Certified batches that no honest member of their clan ever recorded: M voters, and none of them honest."""
-    anomalies = []
+def _held_by_nobody(
+    index: Index, certificates: list[TraceEvent], held: dict[str, dict[str, int]]
+) -> tuple[list[Anomaly], int]:
+    """Certified batches that no honest member of their clan ever recorded: M voters, and none of them honest. And how
+    many are none, for an honest voter was killed before it could write that it held the batch."""
+    anomalies, excused = [], 0
     told: set[str] = set()
+    first: dict[str, int] = {}
+    for event in certificates:
+        first[event["batch"]] = min(int(event["time"]), first.get(event["batch"], int(event["time"])))
     for event in certificates:
         members = set(index.info.clans[event["clan"]]) & set(index.honest)
-        if event["batch"] not in told and not members & held.get(event["batch"], {}).keys():
-            told.add(event["batch"])
-            summary = (
-                f"batch {short(event['batch'])} has a certificate of {', '.join(event['signers'])}, and no honest"
-                f" member of clan {event['clan']} ever held it"
-            )
-            anomalies.append(Anomaly("held-by-nobody", summary, [record(event)]))
-    return anomalies
+        if event["batch"] in told or members & held.get(event["batch"], {}).keys():
+            continue
+        told.add(event["batch"])
+        if _unwritten(index, event, members, first[event["batch"]]):
+            excused += 1
+            continue
+        summary = (
+            f"batch {short(event['batch'])} has a certificate of {', '.join(event['signers'])}, and no honest"
+            f" member of clan {event['clan']} ever held it"
+        )
+        anomalies.append(Anomaly("held-by-nobody", summary, [record(event)]))
+    return anomalies, excused
+
+
+def _unwritten(index: Index, certificate: TraceEvent, members: set[str], first: int) -> bool:
+    """An honest signer has no record of its vote, and was killed so that the vote may fall where nothing was written:
+    after the last record of that life, and so before the certificate (`first` seen) that holds the vote."""
+    spans = unwritten(index)
+    recorded = {e["node"] for e in index.events("availability_vote") if e["batch"] == certificate["batch"]}
+    signers = [node for node in certificate["signers"] if node in members and node not in recorded]
+    return any(last <= first for node in signers for last, _ in spans.get(node, ()))
 
 
 def _uncertified(index: Index) -> list[Anomaly]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checkers.index import Index
+from checkers.index import Index, once
 from results.store import RunInfo
 from results.trace import TraceEvent
 
@@ -27,3 +27,22 @@ def lives(index: Index, *names: str) -> dict[str, list[TraceEvent]]:
         if event["event"] in wanted and event["node"] not in amnesiac:
             found.setdefault(event["node"], []).append(event)
     return dict(sorted(found.items()))
+
+
+def unwritten(index: Index) -> dict[str, list[tuple[int, int]]]:
+    """Honest node -> the spans in which it was killed: from the last record of a life to the start of the next.
+
+    What a node signs may leave it just before it is killed, and the record of it never be written.
+    """
+    return once(index, _unwritten)
+
+
+def _unwritten(index: Index) -> dict[str, list[tuple[int, int]]]:
+    spans: dict[str, list[tuple[int, int]]] = {}
+    last: dict[str, int] = {}
+    for event in index.all_events:
+        node, time = event["node"], int(event["time"])
+        if event["event"] in ("start", "restart") and node in last:
+            spans.setdefault(node, []).append((last[node], time))
+        last[node] = time
+    return spans

@@ -214,31 +214,6 @@ def test_a_false_certificate_that_no_gateway_refused_leaves_acknowledged_open(st
     assert "no certificate of a true root" in found.anomalies[0].summary
 
 
-# ---------------------------------------------------------------- availability
-def lose(story: Story, *nodes: str) -> None:
-    """These nodes never had the first batch, and never said so."""
-    batch = story.events("finalise", height=1)[0]["batches"][0]
-    for node in nodes:
-        story.drop("batch", node=node, batch=batch)
-        story.drop("body", node=node, batch=batch)
-        story.drop("availability_vote", node=node, batch=batch)
-
-
-def test_missing_bodies_have_a_grace(story: Story) -> None:
-    lose(story, "n1")
-    found = verdict(story, "availability")
-    assert found.status is Status.PASS and found.measures["excluded_late"] == 1
-    bounds(story, retrieve_ms=10)
-    assert kinds(verdict(story, "availability")) == {"lost-batch"}
-
-
-def test_faulty_members_need_not_hold_a_batch(story: Story) -> None:
-    bounds(story, retrieve_ms=10)
-    lose(story, "n1", "n2")
-    story.info["crashed"], story.info["byzantine"] = ["n1"], ["n2"]
-    assert verdict(story, "availability").status is Status.PASS
-
-
 # ---------------------------------------------------------------- censorship
 def test_pending_and_undelivered_are_excluded(story: Story) -> None:
     forward, received = story.events("forward")[0], story.events("received")[0]
