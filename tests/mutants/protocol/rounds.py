@@ -271,7 +271,7 @@ MUTANTS = (
     ),
     Mutant(
         "E22", "E", "1.4", "a leader with nothing to order never proposes",
-        (Patch(PROPOSER + "_due", never_empty),), ("liveness",), STALLED, "fault-free-4",
+        (Patch(PROPOSER + "_due", never_empty),), ("liveness",), STALLED, "e22",
     ),
     Mutant(
         "E23", "E", "1.4 onTC", "a leader that enters its view through a time-out proposes nothing",
