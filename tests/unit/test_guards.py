@@ -37,6 +37,48 @@ def test_events_that_beget_events_in_one_instant_end(scheduler: Any, monkeypatch
     with pytest.raises(LivelockError, match="50000 events in one instant, at 7 ns"):
         while True:
             kernel.advance(1_000)
+    assert kernel.idle and kernel.advance(1_000) and kernel.now == 1_000
+
+
+@pytest.mark.parametrize("scheduler", [None, WindowScheduler])
+def test_coroutines_clear_up_in_peace_after_a_livelock(scheduler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was to come happens any more, and what waits for a time is still woken."""
+    monkeypatch.setattr(kernel_module, "INSTANT", 50_000)
+    kernel, cleared = Kernel(scheduler() if scheduler else None), []
+
+    def again(first: Any, second: Any) -> None:
+        kernel.at(kernel.now, 0, again)
+
+    async def main() -> None:
+        try:
+            kernel.at(7, 0, again)
+            await asyncio.sleep(100)
+        finally:
+            events = kernel.events
+            await asyncio.sleep(2)
+            cleared.append((kernel.now, kernel.events - events))
+
+    with (
+        pytest.raises(LivelockError),
+        asyncio.Runner(loop_factory=lambda: VirtualLoop(kernel)) as runner,
+    ):
+        runner.run(main())
+    assert cleared == [(2_000_000_007, 0)] and kernel.idle
+
+
+@pytest.mark.parametrize("scheduler", [None, WindowScheduler])
+def test_an_event_that_raises_is_the_last_one(scheduler: Any) -> None:
+    kernel, made = Kernel(scheduler() if scheduler else None), []
+
+    def strike(first: Any, second: Any) -> None:
+        raise RunLimit
+
+    kernel.at(5, 0, strike)
+    kernel.at(6, 0, lambda first, second: made.append(kernel.now))
+    kernel.at(10**9, 0, lambda first, second: made.append(kernel.now))
+    with pytest.raises(RunLimit):
+        kernel.advance(10)
+    assert kernel.idle and kernel.advance(2 * 10**9) and made == []
 
 
 def test_as_many_events_as_that_in_many_instants_are_no_livelock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +110,7 @@ def test_coroutines_that_only_wake_each_other_end(monkeypatch: pytest.MonkeyPatc
         runner.run(main())
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its event loop cannot be left in order
+@pytest.mark.filterwarnings("error")  # its event loop is left in order
 def test_a_livelock_is_an_outcome_and_the_next_seed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_module, "INSTANT", 50_000)
 

@@ -56,6 +56,10 @@ class Scheduler(Protocol):
         that is due."""
         ...
 
+    def clear(self) -> None:
+        """Forget all that was to come."""
+        ...
+
     def __len__(self) -> int: ...
 
 
@@ -97,6 +101,9 @@ class HeapScheduler:
         finally:
             kernel.events += count
 
+    def clear(self) -> None:
+        self._heap.clear()
+
     def __len__(self) -> int:
         return len(self._heap)
 
@@ -124,17 +131,25 @@ class Kernel:
 
     def advance(self, until: int) -> bool:
         """Make the events up to `until`; True when the clock got there, False when somebody was woken before, or after
-        `SLICE` events. Raises LivelockError after `INSTANT` events in one instant."""
+        `SLICE` events. Raises LivelockError after `INSTANT` events in one instant.
+
+        Whatever is raised ends the run: nothing is to come any more, so that coroutines can clear up in peace.
+        """
         if self.now != self._instant[0]:
             self._instant = (self.now, self.events)
         elif self.events - self._instant[1] > INSTANT:
-            self._instant = (self.now, self.events)  # whoever is told may still want to clear up
+            self._instant = (self.now, self.events)  # whoever is told may still want to clear up,
+            self.scheduler.clear()  # and what stood still would go on meanwhile
             raise LivelockError(
                 f"more than {INSTANT} events in one instant, at {self.now} ns: nodes or behaviours answer each other"
                 " without delay, for ever; look at the last messages with a smaller scenario"
             )
         self.woken = False
-        if self.scheduler.drain(self, until, SLICE):
+        try:
+            arrived = self.scheduler.drain(self, until, SLICE)
+        except BaseException:
+            self.scheduler.clear()
+            raise
+        if arrived:
             self.now = max(self.now, until)
-            return True
-        return False
+        return arrived

@@ -40,6 +40,7 @@ class _VirtualSelector(selectors.DefaultSelector):
             self._still = (kernel.now, self._count)
         elif self._count - self._still[1] > _IDLE_SELECTS:
             self._still = (kernel.now, self._count)  # whoever is told may still want to clear up
+            kernel.scheduler.clear()
             raise LivelockError(f"coroutines wake each other at {kernel.now} ns, for ever, and time stands still")
         if timeout is None or timeout > 0:
             if timeout is None and kernel.idle:

@@ -189,6 +189,12 @@ class WindowScheduler:
                 break
         return left
 
+    def clear(self) -> None:
+        self._heap.clear()
+        self._windows.clear()
+        self._order.clear()
+        self._count, self._open = 0, None
+
     def __len__(self) -> int:
         rest = 0 if self._open is None else len(self._open.times) - self._open.next
         return len(self._heap) + rest + self._count
