@@ -198,14 +198,15 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _matrix(rows: list[dict[str, Any]]) -> Table:
-    """Mutants by checkers: x in the witness; the median of its seconds and over how many seeds; random runs."""
-    checkers = sorted({name for row in rows for name in row["by"]})
-    table = Table("mutant", "breaks", *checkers, "seconds (seeds)", "random runs")
+    """Who kills which mutant; the median of its witness's seconds and over how many seeds; random runs. A column for
+    each checker, as in the page, would leave what a mutant breaks no room on a terminal."""
+    table = Table("mutant", "breaks", "killed by", "seconds (seeds)", "random runs")
+    table.columns[1].min_width = 24
     for row in rows:
         reach = row["random"].get(row["best"] or "")
         text = f"{reach['hits']}/{reach['runs']} {row['best']}" if reach else ""
         if reach and reach["search"]:
             text += f", first kill after {reach['search']['runs']:g}"
         seconds = "" if row["seconds"] is None else f"{row['seconds']:g} ({row['seeds']})"
-        table.add_row(row["id"], row["breaks"], *("x" if name in row["by"] else "" for name in checkers), seconds, text)
+        table.add_row(row["id"], row["breaks"], ", ".join(row["by"]), seconds, text)
     return table

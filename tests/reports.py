@@ -126,3 +126,28 @@ def campaign(**fields: Any) -> dict[str, Any]:
         "coverage": {"cells": 12, "states": 40, "views": 9000, "goals": {"state certified": 150, "batch void": 0}},
         "state": "runs/search/x/state.jsonl", **fields,
     }  # fmt: skip
+
+
+CHECKERS = (
+    "liveness", "fork", "votes", "ancestry", "prefix", "dedup", "locks", "state-root", "acknowledged", "availability",
+    "timeouts", "finality-bounds", "conservation", "xrbc-agreement", "censorship", "proposals", "memory",
+)  # fmt: skip
+
+
+def teeth(**fields: Any) -> dict[str, Any]:
+    """The document of a kill matrix with as many checkers as there may be; any field can be overridden."""
+    breaks = "the highest certificate of a timeout certificate may be below a lock view in it, and that is long"
+    mutant = {
+        "killed": True, "runs": 1, "seconds": 0.43, "seeds": 5, "group": "B", "breaks": f"{breaks} {EVIL}",
+        "rule": "1.3 DURABLE", "witness": "b9", "random": {}, "best": None, "errors": [],
+    }  # fmt: skip
+    share = {"runs": 20, "hits": 0, "low": 0.0, "high": 0.168, "first": None, "by": {}, "seconds": 0.1, "unjudged": 0}
+    lab = {"id": "I1", "caught": True, "signs": ["receipts UNKNOWN"], "seconds": 0.4, "error": "", "what": breaks}
+    return {
+        "mutants": [{**mutant, "id": f"M{number}", "by": [name]} for number, name in enumerate(CHECKERS)],
+        "clean_runs": 20, "false_alarms": 0, "false_alarms_high": 0.168, "rule_of_three": 0.15, "clean_unjudged": 0,
+        "clean": {"schedule": {**share, "search": None}}, "survivors": [], "kill_rate": 1.0, "lab": [lab],
+        "unnoticed": [], "unplayed": [], "checkers": dict.fromkeys(CHECKERS, 1), "gaps": [],
+        "left_out": [{"id": "A3", "why": "there is no stake: every vote of the tribe counts one"}], "whole": True,
+        "utc": "20260102T030405Z", "code": "c0de", "interrupted": False, "seconds": 40.6, **fields,
+    }  # fmt: skip

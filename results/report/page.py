@@ -5,9 +5,11 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+import msgspec
+
 from results.report import charts, linear, timeline, words
 from results.report.around import chart_around
-from results.report.sequence import draw
+from results.report.sequence import draw, lifelines
 from results.report.theme import Figure, page
 from results.store import Run
 from results.verdict import Verdict
@@ -16,6 +18,15 @@ _MAX_ANOMALIES = 30
 _MAX_CHARTS = 3
 _MAX_SEQUENCE_BYTES = 4_000_000
 SEQUENCE = "sequence.svg"
+_WHOLE = 8  # lifelines of a chart that can still be read when it is as wide as the page
+
+
+class SequenceImage(msgspec.Struct, frozen=True):
+    """A message-sequence chart for an img element. `whole`: it shrinks to the width of the page. One with more
+    lifelines could not be read then; it scrolls in its box, as all do on a telephone."""
+
+    address: str
+    whole: bool
 
 
 def render(run: Run) -> str:
@@ -59,12 +70,12 @@ def _anomalies(run: Run) -> list[dict[str, Any]]:
     rows = []
     charted: set[str] = set()
     for verdict, anomaly in words.anomalies(run)[:_MAX_ANOMALIES]:
-        picture = ""
+        picture: SequenceImage | None = None
         if verdict.property not in charted and len(charted) < _MAX_CHARTS:
             chart = chart_around(run, verdict, anomaly)
             if chart is not None:
                 charted.add(verdict.property)
-                picture = _image(draw(chart).encode())
+                picture = _sequence(draw(chart).encode())
         rows.append(
             {
                 "property": verdict.property,
@@ -78,12 +89,16 @@ def _anomalies(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _shrunk(run: Run) -> str:
-    """The sequence chart that `moonquake shrink` left, as an address ("": there is none)."""
+def _shrunk(run: Run) -> SequenceImage | None:
+    """The sequence chart that `moonquake shrink` left, if there is one."""
     path = run.directory / SEQUENCE
     if not path.is_file() or path.stat().st_size > _MAX_SEQUENCE_BYTES:
-        return ""
-    return _image(path.read_bytes())
+        return None
+    return _sequence(path.read_bytes())
+
+
+def _sequence(svg: bytes) -> SequenceImage:
+    return SequenceImage(_image(svg), lifelines(svg) <= _WHOLE)
 
 
 def _image(svg: bytes) -> str:

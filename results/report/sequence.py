@@ -108,6 +108,11 @@ def draw(chart: Chart) -> str:
     return _Drawing(chart).document()
 
 
+def lifelines(svg: bytes) -> int:
+    """How many lifelines a document of `draw` has."""
+    return svg.count(b'<rect class="head')
+
+
 class _Drawing:
     def __init__(self, chart: Chart) -> None:
         self.chart = chart

@@ -11,10 +11,13 @@ from playwright.sync_api import expect
 
 from results.report import write_report
 from results.report.campaign import write_campaign
+from results.report.page import SEQUENCE
+from results.report.sequence import Chart, Lifeline, Mark, draw
+from results.report.teeth import write_teeth
 from results.report.theme import COLOURS
 from results.store import Run
 from tests.browser.conftest import QUIET_MS, WIDTHS, Open, Server, until
-from tests.reports import campaign
+from tests.reports import campaign, run_of, teeth
 from tests.runs import small_info
 
 pytestmark = pytest.mark.browser
@@ -62,6 +65,49 @@ def test_a_campaign_from_disk(opened: Open, tmp_path: Path, pictures: Path) -> N
         assert page.locator(".chart .main-svg").count() >= 2
         assert page.evaluate("window.hacked") is None and watched.fits()
         page.screenshot(path=pictures / f"campaign-{width}-{scheme}.png", full_page=True)
+
+
+IN_ITS_BOX = "image => [image.getBoundingClientRect().width, image.parentElement.clientWidth, image.naturalWidth]"
+
+
+def test_a_sequence_chart_shows_whole_up_to_eight_lifelines(opened: Open, tmp_path: Path) -> None:
+    """As wide as the page at most, and in proportion; a wider one, and any on a telephone, scrolls in its box."""
+    for lifelines, whole in ((8, True), (9, False)):
+        run = run_of(tmp_path / f"of-{lifelines}" / "20260102T030405Z-1")
+        lives = [Lifeline(f"n{i}", role="honest") for i in range(lifelines)]
+        chart = Chart("shrunk", lives, [], [Mark(1_000_000, "n0", "FINALISES A", "aa", True)])
+        (run.directory / SEQUENCE).write_text(draw(chart))
+        url = write_report(run).as_uri()
+        for width in WIDTHS:
+            watched = opened(url, width)
+            image = watched.go(url).locator("img[alt='message-sequence chart of the shrunk violation']")
+            assert watched.fits()
+            shown, box, natural = image.evaluate(IN_ITS_BOX)
+            assert natural > box  # else there is nothing to shrink
+            if whole and width > 600:
+                assert shown <= box
+                ratio = image.evaluate("i => (i.clientWidth / i.clientHeight) / (i.naturalWidth / i.naturalHeight)")
+                assert ratio == pytest.approx(1, abs=0.01)
+            else:
+                assert shown == natural
+
+
+def test_the_kill_matrix_gives_room_to_what_a_mutant_breaks(opened: Open, tmp_path: Path, pictures: Path) -> None:
+    url = write_teeth(tmp_path, teeth()).as_uri()
+    for width, scheme in ((1280, "light"), (400, "dark")):
+        watched = opened(url, width, scheme)
+        page = watched.go(url)
+        assert watched.fits()  # the matrix scrolls in its own box
+        cell = page.locator(".matrix td.breaks").first
+        wide, cut = cell.evaluate("td => [td.clientWidth, td.scrollWidth > td.clientWidth]")
+        assert wide >= 200 and not cut
+        box = page.locator(".scroll:has(.matrix)")
+        scrolls = box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert scrolls is (width < 600)
+        box.evaluate("box => { box.scrollLeft = 300 }")
+        left = "element => element.getBoundingClientRect().left"
+        assert page.locator(".matrix tbody th").first.evaluate(left) == pytest.approx(box.evaluate(left), abs=1)
+        page.screenshot(path=pictures / f"teeth-{width}-{scheme}.png", full_page=True)
 
 
 def test_zooming_moves_heights_views_and_lanes_together(opened: Open, report: Path) -> None:
