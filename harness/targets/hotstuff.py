@@ -53,8 +53,8 @@ class HotStuff(Target):
         idle_ms: int = 100,
         busy_ms: int = 20,
     ) -> None:
-        """`reads`: ordered puts them in a block like writes; local answers from what the asked replica has committed.
-        `as_published`: two defects of the crate are not mended from outside (docs/hotstuff.md). `view_s`: time-out of a
+        """`reads`: ordered puts them in a block like writes; local answers them, and transactions that only read, from
+        what the asked replica has committed. `as_published`: three defects of the crate are not mended from outside (docs/hotstuff.md). `view_s`: time-out of a
         view (whole seconds: the crate rounds down). `epoch`: every how many views replicas time out together, by a
         certificate; the time-outs of the views between add up, so that a dead leader may cost `epoch` of them. A leader
         waits `busy_ms` before it proposes, and `idle_ms` if nobody asks for anything."""
@@ -121,10 +121,8 @@ class HotStuff(Target):
 
     # ------------------------------------------------------------ 3. what clients ask for
     async def perform(self, operation: Operation, node: Node) -> Outcome:
-        if operation.f == "read" and self._reads == "local":
-            key = operation.value[0]
-            code, said = await node.ask("client", f"/local?key={key}")
-            return Outcome("ok", [key, said["result"]]) if code == 200 else Outcome("fail", error=f"{code}: {said}")
+        if operation.observes and self._reads == "local":
+            return await self._read(operation, node)
         identity = hashlib.sha256(f"{self.seed} {node.id} {next(self._numbers)}".encode()).hexdigest()
         body = {"id": identity, **_command(operation)}
         code, said = await node.ask("client", "/command", body, self.patience_s)
@@ -134,6 +132,16 @@ class HotStuff(Target):
             "fail" if code == 400 else "info"
         )  # 400: not even read; 504: not committed in time, but it may yet be
         return Outcome(kind, error=f"{code}: {said.get('error', said)}", tx=identity)
+
+    async def _read(self, operation: Operation, node: Node) -> Outcome:
+        """What the node itself has committed, all of one moment: however old that is."""
+        transaction = operation.f == "txn"
+        keys = [key for _, key, _ in operation.value] if transaction else operation.value[:1]
+        code, said = await node.ask("client", f"/local?keys={','.join(map(str, keys))}")
+        if code != 200:
+            return Outcome("fail", error=f"{code}: {said.get('error', said)}")
+        found = list(zip(keys, said["results"], strict=True))
+        return Outcome("ok", [["r", key, value] for key, value in found] if transaction else list(found[0]))
 
     def beyond(self, crashes: int) -> Sequence[str]:
         replicas = len(self.roster.tribe)

@@ -145,10 +145,34 @@ async def test_no_two_commands_have_one_name() -> None:
     assert len({body["id"] for _, _, body in node.asked}) == 3
 
 
-async def test_a_local_read_puts_nothing_in_order() -> None:
-    node = Node(200, {"result": None})
-    outcome = await made(reads="local").perform(Operation("read", [1, None]), node)
-    assert outcome.value == [1, None] and [path for _, path, _ in node.asked] == ["/local?key=1"]
+@pytest.mark.parametrize(
+    ("operation", "path", "results", "value"),
+    [
+        (Operation("read", [1, None], observes=True), "/local?keys=1", [None], [1, None]),
+        (
+            Operation("txn", [["r", 3, None], ["r", 1, None]], observes=True),
+            "/local?keys=3,1",
+            [[4, 5], None],
+            [["r", 3, [4, 5]], ["r", 1, None]],
+        ),
+    ],
+)
+async def test_a_local_read_puts_nothing_in_order(operation: Operation, path: str, results: Any, value: Any) -> None:
+    node = Node(200, {"results": results})
+    outcome = await made(reads="local").perform(operation, node)
+    assert (outcome.kind, outcome.value) == ("ok", value) and node.asked == [("client", path, None)]
+
+
+async def test_what_also_writes_is_put_in_order_although_reads_are_local() -> None:
+    result = [["append", "1", 3], ["r", "1", [3]]]
+    node = Node(200, {"result": result})
+    outcome = await made(reads="local").perform(Operation("txn", [["append", 1, 3], ["r", 1, None]]), node)
+    assert outcome.value == [["append", 1, 3], ["r", 1, [3]]] and [path for _, path, _ in node.asked] == ["/command"]
+
+
+async def test_a_local_read_without_an_answer_is_no_read() -> None:
+    outcome = await made(reads="local").perform(Operation("read", [1, None], observes=True), Node(404, {"error": "no"}))
+    assert (outcome.kind, outcome.error) == ("fail", "404: no")
 
 
 # ---------------------------------------------------------------- blocks

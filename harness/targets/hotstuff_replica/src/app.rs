@@ -55,7 +55,7 @@ impl App<JournalledStore> for Registers {
         let bytes = serde_json::to_vec(&commands).expect("commands are JSON");
         ProduceBlockResponse {
             data_hash: digest(&bytes),
-            app_state_updates: updates(tree, &commands),
+            app_state_updates: updates(|key| tree.app_state(key), &commands),
             data: Data::new(vec![Datum::new(bytes)]),
             validator_set_updates: None,
         }
@@ -67,7 +67,8 @@ impl App<JournalledStore> for Registers {
         if block.data_hash != digest(block.data.vec()[0].bytes()) {
             return ValidateBlockResponse::Invalid;
         }
-        let app_state_updates = updates(request.block_tree(), &commands);
+        let tree = request.block_tree();
+        let app_state_updates = updates(|key| tree.app_state(key), &commands);
         ValidateBlockResponse::Valid { app_state_updates, validator_set_updates: None }
     }
 
@@ -89,17 +90,17 @@ fn pending(tree: &View, parent: Option<CryptoHash>) -> bool {
     false
 }
 
-/// What the commands change. A repeated id changes nothing: its first result stands.
-fn updates(tree: &View, commands: &[Command]) -> Option<AppStateUpdates> {
+/// What the commands change in `state`. A repeated id changes nothing: its first result stands.
+fn updates(state: impl Fn(&[u8]) -> Option<Vec<u8>>, commands: &[Command]) -> Option<AppStateUpdates> {
     let mut changed: HashMap<Vec<u8>, Value> = HashMap::new();
     for command in commands {
         let key = result_key(&command.id);
-        if changed.contains_key(&key) || tree.app_state(&key).is_some() {
+        if changed.contains_key(&key) || state(&key).is_some() {
             continue;
         }
         let get = |name: &str| {
             let key = register_key(name);
-            changed.get(&key).cloned().unwrap_or_else(|| value(tree.app_state(&key)))
+            changed.get(&key).cloned().unwrap_or_else(|| value(state(&key)))
         };
         let (writes, result) = command::execute(&command.op, get);
         changed.extend(writes.into_iter().map(|(name, value)| (register_key(&name), value)));
@@ -122,4 +123,67 @@ pub fn value(stored: Option<Vec<u8>>) -> Value {
 
 fn digest(bytes: &[u8]) -> CryptoHash {
     CryptoHash::new(CryptoHasher::digest(bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    type State = HashMap<Vec<u8>, Vec<u8>>;
+
+    fn commands(of: Value) -> Vec<Command> {
+        serde_json::from_value(of).unwrap()
+    }
+
+    /// The state after a block with these commands.
+    fn after(mut state: State, block: Value) -> State {
+        let changes = updates(|key| state.get(key).cloned(), &commands(block));
+        for (key, value) in changes.iter().flat_map(|changes| changes.inserts()) {
+            state.insert(key.clone(), value.clone());
+        }
+        state
+    }
+
+    fn read(state: &State, key: Vec<u8>) -> Value {
+        value(state.get(&key).cloned())
+    }
+
+    #[test]
+    fn commands_of_one_block_see_each_other_in_their_order() {
+        let state = after(
+            State::new(),
+            json!([
+                {"id": "a", "f": "write", "key": "x", "value": 1},
+                {"id": "b", "f": "cas", "key": "x", "old": 1, "new": 2},
+                {"id": "c", "f": "cas", "key": "x", "old": 1, "new": 3},
+                {"id": "d", "f": "read", "key": "x"},
+            ]),
+        );
+        assert_eq!(read(&state, register_key("x")), json!(2));
+        let results: Vec<_> = ["a", "b", "c", "d"].iter().map(|id| read(&state, result_key(id))).collect();
+        assert_eq!(results, [Value::Null, json!(true), json!(false), json!(2)]);
+    }
+
+    #[test]
+    fn a_command_is_executed_once_in_one_block_and_over_blocks_and_its_first_result_stands() {
+        let append =
+            |id: &str, element| json!({"id": id, "f": "txn", "ops": [["append", "x", element], ["r", "x", null]]});
+        let first = after(State::new(), json!([append("a", 1), append("a", 1), append("b", 2)]));
+        assert_eq!(read(&first, register_key("x")), json!([1, 2]));
+        let second = after(first.clone(), json!([append("b", 2), append("a", 1)]));
+        assert!(second == first);
+        let third = after(second, json!([append("c", 3), append("a", 1)]));
+        assert_eq!(read(&third, register_key("x")), json!([1, 2, 3]));
+        assert_eq!(read(&third, result_key("a")), json!([["append", "x", 1], ["r", "x", [1]]]));
+    }
+
+    #[test]
+    fn a_block_that_changes_nothing_says_so() {
+        assert!(updates(|_| None, &[]).is_none());
+        let state = after(State::new(), json!([{"id": "a", "f": "write", "key": "x", "value": 1}]));
+        let again = commands(json!([{"id": "a", "f": "write", "key": "x", "value": 2}]));
+        assert!(updates(|key| state.get(key).cloned(), &again).is_none());
+    }
 }

@@ -71,3 +71,55 @@ fn transaction(ops: &[(String, String, Value)], get: impl Fn(&str) -> Value) -> 
     }
     (writes, Value::Array(done))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn executed(op: Value, held: &[(&str, Value)]) -> (Vec<(String, Value)>, Value) {
+        let op: Op = serde_json::from_value(op).unwrap();
+        execute(&op, |key| held.iter().find(|(name, _)| *name == key).map_or(Value::Null, |(_, value)| value.clone()))
+    }
+
+    #[test]
+    fn a_compare_and_set_writes_only_over_what_it_expects() {
+        let cas = json!({"f": "cas", "key": "x", "old": 1, "new": 2});
+        assert_eq!(executed(cas.clone(), &[("x", json!(1))]), (vec![("x".into(), json!(2))], json!(true)));
+        assert_eq!(executed(cas.clone(), &[("x", json!(3))]), (vec![], json!(false)));
+        assert_eq!(executed(cas, &[]), (vec![], json!(false)));
+    }
+
+    #[test]
+    fn a_transaction_reads_its_own_writes_and_what_was_there_before() {
+        let txn = json!({"f": "txn", "ops": [
+            ["r", "x", null], ["append", "x", 2], ["append", "x", 3], ["r", "x", null],
+            ["w", "y", 5], ["r", "y", null], ["w", "y", 6], ["r", "z", null],
+        ]});
+        let (writes, result) = executed(txn, &[("x", json!([1]))]);
+        let last = |key: &str| writes.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+        assert_eq!((last("x"), last("y"), last("z")), (Some(json!([1, 2, 3])), Some(json!(6)), None));
+        let expected = json!([
+            ["r", "x", [1]],
+            ["append", "x", 2],
+            ["append", "x", 3],
+            ["r", "x", [1, 2, 3]],
+            ["w", "y", 5],
+            ["r", "y", 5],
+            ["w", "y", 6],
+            ["r", "z", null],
+        ]);
+        assert_eq!(result, expected);
+    }
+
+    #[test]
+    fn what_is_not_ours_is_no_commands() {
+        let datum = |text: &str| Datum::new(text.as_bytes().to_vec());
+        assert!(parse(&Data::new(vec![])).is_none());
+        assert!(parse(&Data::new(vec![datum("[]"), datum("[]")])).is_none());
+        assert!(parse(&Data::new(vec![datum("[{}]")])).is_none());
+        assert_eq!(parse(&Data::new(vec![datum("[]")])), Some(vec![]));
+        assert!(of_data(&Data::new(vec![datum("no JSON")])).is_empty());
+    }
+}

@@ -84,3 +84,60 @@ fn bytes(text: &str, what: &str) -> Result<[u8; 32], String> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, Value};
+
+    use super::*;
+    use crate::cluster::{key, Scratch};
+
+    fn document() -> Value {
+        let public = hex(&key(0).verifying_key().to_bytes());
+        json!({
+            "me": "n0", "secret": hex(&key(0).to_bytes()), "listen": "127.0.0.1:1", "client": "127.0.0.1:2", "data": "d",
+            "peers": [{"name": "n0", "public": public, "address": "127.0.0.1:1"}],
+            "view_time_s": 1, "epoch_length": 1, "idle_ms": 0, "busy_ms": 0,
+        })
+    }
+
+    fn read(name: &str, document: &Value) -> Result<Config, String> {
+        let scratch = Scratch::new(name);
+        let path = scratch.0.join("replica.json");
+        fs::write(&path, document.to_string()).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn a_configuration_is_read_with_its_keys() {
+        let config = read("config", &document()).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(config.signing_key().unwrap().to_bytes(), key(0).to_bytes());
+        assert_eq!(config.peers[0].key().unwrap(), key(0).verifying_key());
+        assert!(!config.as_published);
+    }
+
+    #[test]
+    fn a_wrong_one_is_refused_with_the_reason() {
+        let wrong = [
+            ("me", json!("n9"), "lacks `n9`"),
+            ("view_time_s", json!(0), "begin at 1"),
+            ("epoch_length", json!(0), "begin at 1"),
+            ("colour", json!("red"), "colour"),
+        ];
+        for (name, value, says) in wrong {
+            let mut document = document();
+            document[name] = value;
+            let why = read(name, &document).err().expect(name);
+            assert!(why.contains(says), "{why}");
+        }
+        assert!(Config::read(Path::new("nowhere.json")).err().unwrap().contains("nowhere.json"));
+    }
+
+    #[test]
+    fn a_key_is_sixty_four_hexadecimal_digits() {
+        for text in ["", "ab", &"g".repeat(64), &"é".repeat(32)] {
+            assert!(bytes(text, "secret").is_err_and(|why| why.contains("`secret`")), "{text}");
+        }
+        assert_eq!(bytes(&"0f".repeat(32), "secret"), Ok([15; 32]));
+    }
+}

@@ -16,17 +16,12 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use hotstuff_rs::{
-    block_tree::pluggables::KVGet,
-    networking::{
-        messages::{Message, ProgressMessage},
-        network::Network,
-    },
-    pacemaker::messages::PacemakerMessage,
+    networking::{messages::Message, network::Network},
     types::{crypto_primitives::VerifyingKey, update_sets::ValidatorSetUpdates, validator_set::ValidatorSet},
 };
 use socket2::SockRef;
 
-use crate::{command::Command, config::Config, pool::Pool, store::JournalledStore};
+use crate::{command::Command, config::Config, pool::Pool};
 
 const FRAME_LIMIT: usize = 16 << 20;
 const QUEUE: usize = 4096;
@@ -57,14 +52,11 @@ pub struct Links {
     peers: HashMap<VerifyingKey, SyncSender<Arc<[u8]>>>,
     to_me: mpsc::Sender<(VerifyingKey, Message)>,
     inbox: Arc<Mutex<Inbox>>,
-    store: JournalledStore,
-    /// The highest view that what was received may have led to; the receiving thread's clone knows it.
-    reached: u64,
 }
 
 impl Links {
     /// Listen, and dial every other replica for as long as the process lives.
-    pub fn start(config: &Config, pool: Arc<Pool>, store: JournalledStore) -> Result<Self, String> {
+    pub fn start(config: &Config, pool: Arc<Pool>) -> Result<Self, String> {
         let listener = TcpListener::bind(config.listen)
             .map_err(|why| format!("cannot listen for replicas at {}: {why}", config.listen))?;
         let (to_me, inbox) = mpsc::channel();
@@ -86,7 +78,15 @@ impl Links {
         let me = me.ok_or_else(|| format!("`peers` lacks `{}`", config.me))?;
         let deliver = to_me.clone();
         thread::spawn(move || accept_all(&listener, &Arc::new(keys), &deliver, &pool));
-        Ok(Self { me, peers, to_me, inbox: Arc::new(Mutex::new(inbox)), store, reached: 0 })
+        Ok(Self { me, peers, to_me, inbox: Arc::new(Mutex::new(inbox)) })
+    }
+
+    pub fn me(&self) -> VerifyingKey {
+        self.me
+    }
+
+    pub fn others(&self) -> Vec<VerifyingKey> {
+        self.peers.keys().copied().collect()
     }
 
     /// Tell all other replicas of a client's command.
@@ -116,30 +116,7 @@ impl Network for Links {
     }
 
     fn recv(&mut self) -> Option<(VerifyingKey, Message)> {
-        let (sender, mut message) = self.inbox.lock().unwrap().recv_timeout(POLL).ok()?;
-        if !self.store.as_published() {
-            self.without_old_certificate(&mut message);
-        }
-        Some((sender, message))
-    }
-}
-
-impl Links {
-    /// hotstuff_rs 0.4.0 panics ("Pacemaker failure! NonIncreasingViewError") when a vote for a time-out brings a
-    /// timeout certificate that is newer than the newest this replica has, and yet older than the view it is in: as it
-    /// is after every time that it was cut off while the others timed out. Such a certificate could move it only
-    /// backwards, so it is taken off the vote (whose signature does not cover it).
-    fn without_old_certificate(&mut self, message: &mut Message) {
-        let Message::ProgressMessage(ProgressMessage::PacemakerMessage(message)) = message else { return };
-        match message {
-            // What is delivered before is not handled yet, but will be when the vote is.
-            PacemakerMessage::AdvanceView(_) => self.reached = self.reached.max(message.view().int() + 1),
-            PacemakerMessage::TimeoutVote(vote) => {
-                let entered = self.store.highest_view_entered().map_or(0, |view| view.int());
-                self.reached = self.reached.max(entered);
-                vote.highest_tc = vote.highest_tc.take().filter(|newest| newest.view.int() + 1 > self.reached);
-            }
-        }
+        self.inbox.lock().unwrap().recv_timeout(POLL).ok()
     }
 }
 
@@ -240,4 +217,114 @@ fn read_frame(stream: &mut TcpStream) -> io::Result<Frame> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
     Frame::try_from_slice(&body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cluster::key;
+
+    const LIMIT: Duration = Duration::from_secs(300);
+
+    fn message() -> Message {
+        use hotstuff_rs::{
+            block_sync::messages::BlockSyncRequest,
+            types::data_types::{BlockHeight, ChainID},
+        };
+        BlockSyncRequest { chain_id: ChainID::new(7), start_height: BlockHeight::new(3), limit: 9 }.into()
+    }
+
+    fn bytes(message: &Message) -> Vec<u8> {
+        message.try_to_vec().unwrap()
+    }
+
+    fn hello(name: &str) -> Arc<[u8]> {
+        encoded(&Frame::Hello { sender: name.into() })
+    }
+
+    /// A replica's receiving half, with `n1` for a peer; and a connection to it.
+    fn listening() -> (TcpStream, Inbox, Arc<Pool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        let (deliver, inbox) = mpsc::channel();
+        let (keys, pool) = (Arc::new(HashMap::from([("n1".into(), key(1).verifying_key())])), Arc::default());
+        let told = Arc::clone(&pool);
+        thread::spawn(move || accept_all(&listener, &keys, &deliver, &told));
+        (stream, inbox, pool)
+    }
+
+    /// Was the connection closed from the other side? Nothing is ever written there.
+    fn closed(stream: &mut TcpStream) -> bool {
+        match stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(why) => why.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+
+    #[test]
+    fn what_a_known_replica_sends_is_delivered_in_its_name_and_commands_go_to_the_pool() {
+        let (mut stream, inbox, pool) = listening();
+        let command: Command = serde_json::from_value(json!({"id": "a", "f": "read", "key": "x"})).unwrap();
+        stream.write_all(&hello("n1")).unwrap();
+        stream.write_all(&encoded(&Frame::Command(serde_json::to_vec(&command).unwrap()))).unwrap();
+        stream.write_all(&encoded(&Frame::Consensus(message()))).unwrap();
+        let (sender, found) = inbox.recv_timeout(LIMIT).unwrap();
+        assert_eq!((sender, bytes(&found)), (key(1).verifying_key(), bytes(&message())));
+        assert_eq!(pool.wait_for(LIMIT, 9, |_| true), [command]);
+    }
+
+    #[test]
+    fn a_stranger_a_nameless_one_and_a_frame_beyond_all_measure_end_the_link() {
+        let nameless = encoded(&Frame::Consensus(message()));
+        let huge: Arc<[u8]> = [&hello("n1")[..], &(FRAME_LIMIT as u32 + 1).to_le_bytes()[..]].concat().into();
+        let no_frame: Arc<[u8]> = [&hello("n1")[..], &[1, 0, 0, 0, 99][..]].concat().into();
+        for first in [hello("n9"), nameless, huge, no_frame] {
+            let (mut stream, inbox, _) = listening();
+            stream.write_all(&first).unwrap();
+            assert!(closed(&mut stream));
+            assert!(inbox.try_recv().is_err());
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_closed_is_dialled_anew_and_begins_with_its_name() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (queue, frames) = mpsc::sync_channel(QUEUE);
+        thread::spawn(move || send_all(&hello("n0"), address, &frames));
+        let frame = encoded(&Frame::Consensus(message()));
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(LIMIT)).unwrap();
+            assert!(matches!(read_frame(&mut stream).unwrap(), Frame::Hello { sender } if sender == "n0"));
+            put(&queue, &frame);
+            assert!(
+                matches!(read_frame(&mut stream).unwrap(), Frame::Consensus(found) if bytes(&found) == bytes(&message()))
+            );
+            drop(stream);
+            // What is sent into a closed link is lost, and tells the sender that it is closed.
+            put(&queue, &frame);
+        }
+    }
+
+    #[test]
+    fn a_broadcast_comes_back_and_a_full_link_loses_what_does_not_fit() {
+        let (to_me, inbox) = mpsc::channel();
+        let (queue, frames) = mpsc::sync_channel(1);
+        let (me, other) = (key(0).verifying_key(), key(1).verifying_key());
+        let inbox = Arc::new(Mutex::new(inbox));
+        let mut links = Links { me, peers: HashMap::from([(other, queue)]), to_me, inbox };
+        links.broadcast(message());
+        links.send(other, message());
+        links.send(me, message());
+        assert_eq!(frames.try_iter().count(), 1);
+        for _ in 0..2 {
+            let (sender, found) = links.recv().unwrap();
+            assert_eq!((sender, bytes(&found)), (me, bytes(&message())));
+        }
+        assert!(links.recv().is_none());
+    }
 }

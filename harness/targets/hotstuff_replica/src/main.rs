@@ -3,16 +3,21 @@
 
 mod app;
 mod blocks;
+#[cfg(test)]
+mod cluster;
 mod command;
 mod config;
 mod links;
+mod mends;
 mod pool;
 mod port;
+mod standin;
 mod store;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use hotstuff_rs::{
+    networking::network::Network,
     replica::{Configuration, Replica, ReplicaSpec},
     types::{
         data_types::{BufferSize, ChainID, EpochLength, Power},
@@ -21,7 +26,7 @@ use hotstuff_rs::{
     },
 };
 
-use crate::{app::Registers, config::Config, links::Links, pool::Pool, store::JournalledStore};
+use crate::{app::Registers, config::Config, links::Links, mends::Mended, pool::Pool, store::JournalledStore};
 
 /// The chain's identity; part of what every vote signs.
 pub const CHAIN_ID: u64 = 7;
@@ -54,6 +59,32 @@ fn fail(why: &str) -> ! {
 
 fn run(config: Config) -> Result<(), String> {
     let store = JournalledStore::open(&config.data, config.as_published)?;
+    let pool = Arc::new(Pool::default());
+    let links = Links::start(&config, Arc::clone(&pool))?;
+    let server = tiny_http::Server::http(config.client.as_str())
+        .map_err(|why| format!("cannot listen for clients at {}: {why}", config.client))?;
+    let replica = if config.as_published {
+        replica(&config, links.clone(), store.clone(), &pool)?
+    } else {
+        let mended = Mended::new(links.clone(), links.me(), links.others(), store.clone());
+        replica(&config, mended, store.clone(), &pool)?
+    };
+    let (followed, told) = (store.clone(), Arc::clone(&pool));
+    std::thread::spawn(move || blocks::follow(&followed, &told));
+    eprintln!("hotstuff-replica {}: peers at {}, clients at {}", config.me, config.listen, config.client);
+    port::serve(server, &config.me, pool, links, store);
+    drop(replica);
+    Ok(())
+}
+
+/// The crate's replica, started; an empty store is given its first contents. No event handlers: with one, the crate
+/// starts an event bus that never sleeps and now and then loses an event.
+fn replica<N: Network + 'static>(
+    config: &Config,
+    network: N,
+    store: JournalledStore,
+    pool: &Arc<Pool>,
+) -> Result<Replica<JournalledStore>, String> {
     if store.is_empty() {
         let mut members = ValidatorSetUpdates::new();
         for peer in &config.peers {
@@ -64,24 +95,9 @@ fn run(config: Config) -> Result<(), String> {
         let state = ValidatorSetState::new(set, ValidatorSet::new(), None, true);
         Replica::initialize(store.clone(), AppStateUpdates::new(), state);
     }
-    let pool = Arc::new(Pool::default());
-    let links = Links::start(&config, Arc::clone(&pool), store.clone())?;
-    let server = tiny_http::Server::http(config.client.as_str())
-        .map_err(|why| format!("cannot listen for clients at {}: {why}", config.client))?;
-    // No event handlers: with one, the crate starts an event bus that never sleeps and now and then loses an event.
-    let replica = ReplicaSpec::builder()
-        .app(Registers::new(Arc::clone(&pool), config.idle_ms, config.busy_ms))
-        .network(links.clone())
-        .kv_store(store.clone())
-        .configuration(parameters(&config)?)
-        .build()
-        .start();
-    let (followed, told) = (store.clone(), Arc::clone(&pool));
-    std::thread::spawn(move || blocks::follow(&followed, &told));
-    eprintln!("hotstuff-replica {}: peers at {}, clients at {}", config.me, config.listen, config.client);
-    port::serve(server, &config.me, pool, links, store);
-    drop(replica);
-    Ok(())
+    let app = Registers::new(Arc::clone(pool), config.idle_ms, config.busy_ms);
+    let spec = ReplicaSpec::builder().app(app).network(network).kv_store(store).configuration(parameters(config)?);
+    Ok(spec.build().start())
 }
 
 fn parameters(config: &Config) -> Result<Configuration, String> {

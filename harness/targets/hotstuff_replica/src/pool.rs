@@ -60,3 +60,58 @@ impl Pool {
         self.inner.lock().unwrap().clients.remove(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{mpsc, Arc};
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn command(id: &str) -> Command {
+        serde_json::from_value(json!({"id": id, "f": "read", "key": "x"})).unwrap()
+    }
+
+    fn waiting(pool: &Pool) -> Vec<String> {
+        pool.wait_for(Duration::ZERO, 9, |_| true).into_iter().map(|command| command.id).collect()
+    }
+
+    #[test]
+    fn a_command_waits_once_and_until_it_is_committed() {
+        let pool = Pool::default();
+        for id in ["a", "b", "a"] {
+            pool.add(command(id), None);
+        }
+        assert_eq!(waiting(&pool), ["a", "b"]);
+        assert_eq!(waiting(&pool), ["a", "b"], "to be proposed is not to be committed");
+        assert_eq!(pool.wait_for(Duration::ZERO, 1, |held| held.id != "a"), [command("b")]);
+        pool.committed(vec![(command("a"), Value::Null)]);
+        assert_eq!(waiting(&pool), ["b"]);
+    }
+
+    #[test]
+    fn a_client_hears_of_its_own_command_and_one_that_left_of_nothing() {
+        let pool = Pool::default();
+        let clients: Vec<_> = ["a", "b"]
+            .map(|id| {
+                let (client, answers) = mpsc::channel();
+                pool.add(command(id), Some(client));
+                answers
+            })
+            .into();
+        pool.leave("b");
+        pool.committed(vec![(command("a"), json!(1)), (command("b"), json!(2))]);
+        assert_eq!(clients[0].try_recv(), Ok(json!(1)));
+        assert_eq!(clients[1].try_recv(), Err(mpsc::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn a_leader_that_waits_is_woken_by_a_command() {
+        let pool = Arc::new(Pool::default());
+        let leader = Arc::clone(&pool);
+        let woken = std::thread::spawn(move || leader.wait_for(Duration::from_secs(300), 9, |_| true));
+        pool.add(command("a"), None);
+        assert_eq!(woken.join().unwrap(), [command("a")]);
+    }
+}

@@ -1,6 +1,6 @@
 //! The clients' port, HTTP and JSON:
 //!   POST /command {"id", "f", ...}   through consensus: 200 {"result"} when committed, 504 when it took too long
-//!   GET /local?key=K                 this replica's own committed value, however old: 200 {"result"}
+//!   GET /local?keys=K,K              this replica's own committed values, however old, of one moment: 200 {"results"}
 //!   GET /status?from=H&limit=N       {"name", "view", "height", "blocks": [...]}
 
 use std::{
@@ -34,8 +34,10 @@ fn answer(mut request: Request, me: &str, pool: &Pool, links: &Links, camera: &B
     let (status, body) = match (request.method(), path) {
         (Method::Post, "/command") => command(&mut request, pool, links),
         (Method::Get, "/local") => {
-            let stored = camera.snapshot().committed_app_state(&app::register_key(parameter(query, "key")));
-            (200, json!({ "result": app::value(stored) }))
+            let snapshot = camera.snapshot();
+            let value = |key| app::value(snapshot.committed_app_state(&app::register_key(key)));
+            let values: Vec<_> = parameter(query, "keys").split(',').map(value).collect();
+            (200, json!({ "results": values }))
         }
         (Method::Get, "/status") => {
             let number = |name, fallback| parameter(query, name).parse().unwrap_or(fallback);

@@ -62,11 +62,6 @@ impl JournalledStore {
         self.lock().map.is_empty()
     }
 
-    /// Is the crate to be left as it is published?
-    pub fn as_published(&self) -> bool {
-        self.lock().as_published
-    }
-
     /// Wait, but not longer than `longest`, until there were more writes than `seen`; how many there were.
     pub fn wait_for_write(&self, seen: u64, longest: Duration) -> u64 {
         let waited = self.0.written.wait_timeout_while(self.lock(), longest, |inner| inner.writes <= seen);
@@ -196,13 +191,10 @@ fn whole_data(store: &impl KVGet, block: &CryptoHash) -> Result<Option<Data>, KV
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hotstuff_rs::block_tree::variables;
 
-    fn directory(name: &str) -> std::path::PathBuf {
-        let path = std::env::temp_dir().join(format!("hotstuff-store-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        path
-    }
+    use super::*;
+    use crate::cluster::Scratch;
 
     fn written(store: &mut JournalledStore, key: &[u8], value: Option<&[u8]>) {
         let mut batch = Batch::new();
@@ -213,36 +205,92 @@ mod tests {
         store.write(batch);
     }
 
+    fn held(place: &Path) -> (JournalledStore, Vec<Option<Vec<u8>>>) {
+        let store = JournalledStore::open(place, false).unwrap();
+        let found = [b"a", b"b"].map(|key| store.get(key)).to_vec();
+        (store, found)
+    }
+
     #[test]
     fn what_was_written_is_there_after_a_restart() {
-        let place = directory("restart");
-        let mut store = JournalledStore::open(&place, false).unwrap();
+        let scratch = Scratch::new("restart");
+        let (mut store, _) = held(&scratch.0);
+        assert!(store.is_empty());
         written(&mut store, b"a", Some(b"1"));
         written(&mut store, b"b", Some(b"2"));
         written(&mut store, b"a", None);
         drop(store);
-        let again = JournalledStore::open(&place, false).unwrap();
-        assert_eq!((again.get(b"a"), again.get(b"b")), (None, Some(b"2".to_vec())));
-        fs::remove_dir_all(place).unwrap();
+        assert_eq!(held(&scratch.0).1, [None, Some(b"2".to_vec())]);
     }
 
     #[test]
-    fn a_torn_or_rotten_last_record_is_cut_off_wherever_it_tears() {
-        let place = directory("torn");
-        let mut store = JournalledStore::open(&place, false).unwrap();
+    fn killed_at_any_byte_it_has_what_was_whole_and_goes_on_from_there() {
+        let scratch = Scratch::new("killed");
+        let path = scratch.0.join("journal");
+        let mut ends = vec![0];
+        let (mut store, _) = held(&scratch.0);
+        for number in 1..=3u8 {
+            written(&mut store, b"a", Some(&[number; 5]));
+            ends.push(fs::read(&path).unwrap().len());
+        }
+        drop(store);
+        let bytes = fs::read(&path).unwrap();
+        for end in 0..=bytes.len() {
+            fs::write(&path, &bytes[..end]).unwrap();
+            let whole = ends.iter().rposition(|whole| *whole <= end).unwrap();
+            let first = (whole > 0).then(|| vec![whole as u8; 5]);
+            let (mut store, found) = held(&scratch.0);
+            assert_eq!(found, [first.clone(), None], "cut at byte {end}");
+            assert_eq!(fs::read(&path).unwrap().len(), ends[whole], "the torn record is cut off");
+            written(&mut store, b"b", Some(b"new"));
+            drop(store);
+            assert_eq!(held(&scratch.0).1, [first, Some(b"new".to_vec())], "cut at byte {end}, then written to");
+        }
+    }
+
+    #[test]
+    fn a_rotten_record_and_all_after_it_are_cut_off() {
+        let scratch = Scratch::new("rotten");
+        let path = scratch.0.join("journal");
+        let (mut store, _) = held(&scratch.0);
         written(&mut store, b"a", Some(b"1"));
-        let whole = fs::read(place.join("journal")).unwrap().len();
+        let whole = fs::read(&path).unwrap().len();
         written(&mut store, b"a", Some(b"2"));
         drop(store);
-        let bytes = fs::read(place.join("journal")).unwrap();
-        for end in whole..bytes.len() {
-            let (map, good) = recover(&bytes[..end]);
-            assert_eq!((map.get(&b"a"[..]), good), (Some(&b"1".to_vec()), whole));
+        let bytes = fs::read(&path).unwrap();
+        for at in whole..bytes.len() {
+            let mut rotten = bytes.clone();
+            rotten[at] ^= 1;
+            let (map, good) = recover(&rotten);
+            assert_eq!((map.get(&b"a"[..]), good), (Some(&b"1".to_vec()), whole), "byte {at} is not as it was written");
         }
-        let mut rotten = bytes.clone();
-        *rotten.last_mut().unwrap() ^= 1;
-        assert_eq!(recover(&rotten).1, whole);
-        assert_eq!(recover(&bytes).1, bytes.len());
-        fs::remove_dir_all(place).unwrap();
+    }
+
+    #[test]
+    fn a_block_is_read_back_with_its_data_and_as_published_without() {
+        let (block, data) = (CryptoHash::new([7; 32]), [b"one".to_vec(), b"two".to_vec()]);
+        for (as_published, expected) in [(false, &data[..]), (true, &[])] {
+            let scratch = Scratch::new(if as_published { "published" } else { "whole" });
+            let mut store = JournalledStore::open(&scratch.0, as_published).unwrap();
+            assert!(store.block_data(&block).unwrap().is_none(), "it is not there yet");
+            let at = |field: &[u8]| [&variables::BLOCKS[..], &block.bytes()[..], field].concat();
+            written(&mut store, &at(&variables::BLOCK_DATA_LEN), Some(&2u32.to_le_bytes()));
+            for (index, datum) in (0u32..).zip(&data) {
+                written(&mut store, &at(&[&variables::BLOCK_DATA[..], &index.to_le_bytes()].concat()), Some(datum));
+            }
+            let found = store.block_data(&block).unwrap().unwrap();
+            let found: Vec<_> = found.iter().map(|datum| datum.bytes().clone()).collect();
+            assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_piece_of_a_block_is_an_error() {
+        let scratch = Scratch::new("missing-piece");
+        let (mut store, _) = held(&scratch.0);
+        let block = CryptoHash::new([7; 32]);
+        let length = [&variables::BLOCKS[..], &block.bytes()[..], &variables::BLOCK_DATA_LEN].concat();
+        written(&mut store, &length, Some(&1u32.to_le_bytes()));
+        assert!(store.block_data(&block).is_err());
     }
 }
