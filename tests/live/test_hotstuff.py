@@ -45,13 +45,15 @@ def test_transactions_stay_serialisable_and_of_four_replicas_one_ahead_is_helped
     assert four == dict.fromkeys(HOLDS, "PASS")
 
 
-def test_what_is_known_to_be_wrong_is_caught(tmp_path: Path) -> None:
-    known = {
-        "hotstuff-local-reads": "linearizable",
-        "hotstuff-as-published": "liveness",
-        "hotstuff-local-lists": "elle-list-append",
-        "hotstuff-local-transactions": "elle-rw-register",
-    }
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"hotstuff-local-reads": "linearizable", "hotstuff-as-published": "liveness"},
+        {"hotstuff-local-lists": "elle-list-append", "hotstuff-local-transactions": "elle-rw-register"},
+    ],
+    ids=["registers", "transactions"],
+)
+def test_what_is_known_to_be_wrong_is_caught(tmp_path: Path, known: dict[str, str]) -> None:
     found = scenario_run.side_by_side(tmp_path, *((scenario, "process") for scenario in known))
     for verdicts, caught in zip(found, known.values(), strict=True):
         assert (verdicts[caught], verdicts["fork"], verdicts["receipts"]) == ("FAIL", "PASS", "PASS")
