@@ -21,7 +21,8 @@ FLAGS = ("-C", "target-feature=+crt-static")
 
 class CargoProgram(msgspec.Struct, frozen=True):
     """`name`: the binary; `source`: the directory with Cargo.toml, Cargo.lock and src/; `version`: of the crate that it
-    is made for. What was built is kept under the digest of all that, so an edit leads to a new build."""
+    is made for. What was built is kept under the digest of all that, so an edit leads to a new build; the compiled
+    crates are kept too (`workshop`), so that this one, and `cargo test`, compile ours alone."""
 
     name: str
     version: str
@@ -46,14 +47,21 @@ class CargoProgram(msgspec.Struct, frozen=True):
         progress(f"building {self.name}: cargo, with {self.version} (once; one to ten minutes)")
         target = self._built()
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Next to its final place, for a move across file systems is no rename; the compiled crates are not kept.
+        self._build(cargo)
+        # Next to its final place first: nobody may find half a program there.
         with tempfile.TemporaryDirectory(prefix=f"{self.name}.", dir=target.parent) as scratch:
-            self._build(cargo, Path(scratch))
-            (Path(scratch) / "release" / self.name).replace(target)
+            shutil.copy2(self.workshop / "release" / self.name, scratch)
+            (Path(scratch) / self.name).replace(target)
         return target
 
-    def _build(self, cargo: str, scratch: Path) -> None:
-        command = [cargo, "rustc", "--release", "--locked", "--target-dir", str(scratch), "--", *FLAGS]
+    @property
+    def workshop(self) -> Path:
+        """Cargo's target directory, of these sources alone: two checkouts with one state must not mix programs."""
+        place = hashlib.sha256(str(self.source.resolve()).encode()).hexdigest()[:8]
+        return state_directory() / "cargo" / f"{self.name}-{place}"
+
+    def _build(self, cargo: str) -> None:
+        command = [cargo, "rustc", "--release", "--locked", "--target-dir", str(self.workshop), "--", *FLAGS]
         by_hand = f"cd {self.source} && cargo build --release --locked --target-dir /tmp/{self.name}"
         try:
             done = subprocess.run(

@@ -54,10 +54,11 @@ class HotStuff(Target):
         busy_ms: int = 20,
     ) -> None:
         """`reads`: ordered puts them in a block like writes; local answers them, and transactions that only read, from
-        what the asked replica has committed. `as_published`: three defects of the crate are not mended from outside (docs/hotstuff.md). `view_s`: time-out of a
-        view (whole seconds: the crate rounds down). `epoch`: every how many views replicas time out together, by a
-        certificate; the time-outs of the views between add up, so that a dead leader may cost `epoch` of them. A leader
-        waits `busy_ms` before it proposes, and `idle_ms` if nobody asks for anything."""
+        what the asked replica has committed. `as_published`: three defects of the crate are not mended from outside
+        (docs/hotstuff.md). `view_s`: time-out of a view (whole seconds: the crate rounds down). `epoch`: every how many
+        views replicas time out together, by a certificate; the time-outs of the views between add up, so that a dead
+        leader may cost `epoch` of them. A leader waits `busy_ms` before it proposes, and `idle_ms` if nobody asks for
+        anything."""
         super().__init__(roster, seed)
         if reads not in READS:
             raise ValueError(f"reads = {reads!r}: give one of {', '.join(READS)}")

@@ -49,6 +49,12 @@ def test_it_is_built_once_and_again_when_its_source_changes(
     assert sorted(path.name for path in built.parent.iterdir()) == sorted({built.name, program.provide(print).name})
 
 
+def test_two_checkouts_with_one_state_have_a_workshop_each(program: CargoProgram, tmp_path: Path) -> None:
+    other = CargoProgram(program.name, program.version, tmp_path / "elsewhere")
+    assert program.workshop != other.workshop
+    assert program.workshop == CargoProgram(program.name, "crate 2.0", program.source).workshop
+
+
 def test_without_cargo_the_cure_is_told(program: CargoProgram, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MachineError, match=r"rustup\.rs.*doctor --fix"):

@@ -10,6 +10,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"syscall"
@@ -62,23 +63,31 @@ func cpu() float64 {
 	return float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 }
 
-func main() {
-	seconds, err := strconv.ParseFloat(os.Args[1], 64)
-	if err != nil {
-		panic(err)
-	}
+func read(from io.Reader) ([]porcupine.Operation, error) {
 	var history []porcupine.Operation
-	lines := bufio.NewScanner(os.Stdin)
+	lines := bufio.NewScanner(from)
 	for lines.Scan() {
 		var client int
 		var begin, end int64
 		var f string
 		var one call
 		if _, err := fmt.Sscan(lines.Text(), &client, &begin, &end, &one.key, &f, &one.a, &one.b); err != nil {
-			panic(err)
+			return nil, fmt.Errorf("%q: %w", lines.Text(), err)
 		}
 		one.f = f[0]
 		history = append(history, porcupine.Operation{ClientId: client, Input: one, Call: begin, Output: nil, Return: end})
+	}
+	return history, lines.Err()
+}
+
+func main() {
+	seconds, err := strconv.ParseFloat(os.Args[1], 64)
+	if err != nil {
+		panic(err)
+	}
+	history, err := read(os.Stdin)
+	if err != nil {
+		panic(err)
 	}
 	start := cpu()
 	result := porcupine.CheckOperationsTimeout(registers, history, time.Duration(seconds*float64(time.Second)))
