@@ -25,7 +25,7 @@ from results.verdict import Anomaly, Status, Verdict
 PROPERTY = "responsiveness"
 LOW, HIGH = 0.9, 1.1  # of the elasticity: 1 is proportional to the delay, 0 does not depend on it
 APART = 1.5  # how far apart the delays must be at least: nearer ones tell nothing within such bounds
-FEWEST = 20  # blocks of each run
+FEWEST = 10  # blocks of each run
 SAME = ("target", "backend", "tribe", "gateways", "clans", "parameters", "leaders")  # fields of run.json
 OWN = ("latency", "jitter_ms")  # of a scenario's [network]: what may differ
 
