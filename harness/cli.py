@@ -158,6 +158,10 @@ def check(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", help="draw where no order of register operations was found, into DIR")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", help="compare with this run, at another delay: does it follow the network?"),
+    ] = None,
     json: JsonOption = False,
 ) -> int:
     """Judge a run again, without running it."""
@@ -172,9 +176,11 @@ def check(
         tidy()
     opened = judging.open_run(run_dir, checker or ())
     opened.signatures_most = judging.signatures_most(signatures)
-    names = judging.checker_names(opened, checker or ())
+    names = [] if against is not None and not checker else judging.checker_names(opened, checker or ())
     verdicts = judging.judge(opened, names, consistency)
-    if not checker:
+    if against is not None:
+        verdicts.append(judging.compared(opened, against))
+    elif not checker:
         judging.keep(opened, verdicts, say)
     if evidence_out is not None:
         from harness import evidence
@@ -192,7 +198,7 @@ def check(
         screen.verdicts(out, verdicts)
         for path in drawn:
             plain(f"picture: {path}")
-    return judging.exit_of(opened, verdicts, bool(checker))
+    return judging.exit_of(opened, verdicts, bool(checker) or against is not None)
 
 
 @app.command("list")

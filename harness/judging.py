@@ -144,6 +144,18 @@ def judge(run: Run, names: Sequence[str], consistency: str = "") -> list[Verdict
         raise UsageError(str(error)) from error
 
 
+def compared(run: Run, against: Path) -> Verdict:
+    """Whether the speed of the two runs follows their networks' delays. Raises HistoryError on damage, UsageError."""
+    from checkers import responsiveness
+
+    if isinstance(run, HistoryAlone) or not against.is_dir():
+        raise UsageError(
+            f"check --against {against}: compares two run directories; give one at another message delay, such as"
+            " `moonquake run` leaves in runs/"
+        )
+    return responsiveness.compare(run, open_run(against))
+
+
 def keep(run: Run, verdicts: Sequence[Verdict], say: Callable[[str], None]) -> None:
     """Write verdicts.json for a run that has none yet (it was interrupted), so that its report can be written."""
     if isinstance(run, HistoryAlone) or (run.directory / "verdicts.json").exists():

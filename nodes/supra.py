@@ -12,13 +12,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
+from nodes import census
 from nodes.buckets.core import BucketsCore
+from nodes.buckets.sizes import sizes as buckets_sizes
+from nodes.census import Census
 from nodes.committee import ClusterConfig, ConfigError, committee_of
 from nodes.crypto import Domain, Signer, Verifier
 from nodes.execution.core import ExecutionCore
+from nodes.execution.sizes import sizes as execution_sizes
 from nodes.gateway.core import GatewayCore
+from nodes.gateway.sizes import sizes as gateway_sizes
 from nodes.messages import (
     AvailabilityCertificate,
     AvailabilityVote,
@@ -46,6 +52,7 @@ from nodes.messages import (
     Wire,
 )
 from nodes.moonshot.core import MoonshotCore
+from nodes.moonshot.sizes import sizes as consensus_sizes
 from nodes.port import (
     Available,
     AwaitStatus,
@@ -81,6 +88,7 @@ from nodes.records import (
 )
 from nodes.remember import noting, remembering
 from nodes.xrbc.core import XrbcCore
+from nodes.xrbc.sizes import sizes as xrbc_sizes
 
 Name: TypeAlias = str  # consensus | xrbc | buckets | execution | gateway
 
@@ -136,7 +144,7 @@ class SupraNode:
     that this node executes).
     """
 
-    __slots__ = ("_cores", "_executions", "_hearers", "_moonshot", "_receivers", "committee", "me")
+    __slots__ = ("_census", "_cores", "_executions", "_hearers", "_moonshot", "_receivers", "committee", "me")
 
     def __init__(self, me: NodeId, config: ClusterConfig, signer: Signer, verifier: Verifier) -> None:
         committee = committee_of(config)
@@ -153,17 +161,27 @@ class SupraNode:
             xrbc = XrbcCore(me, committee, domain, signs, checks)
             self._moonshot = MoonshotCore(me, committee, domain, signs, checks, xrbc)
             self._executions = {clan: ExecutionCore(me, committee, domain, clan, signs, checks)}
-            self._cores["buckets"] = (BucketsCore(me, committee, domain, signs, checks),)
+            buckets = BucketsCore(me, committee, domain, signs, checks)
+            self._cores["buckets"] = (buckets,)
+            own = ("buckets", partial(buckets_sizes, buckets))
         else:
             xrbc = XrbcCore(me, committee, domain, None, checks)
             self._moonshot = MoonshotCore(me, committee, domain, None, checks, xrbc)
             self._executions = {
                 clan: ExecutionCore(me, committee, domain, clan, None, checks) for clan in range(len(committee.clans))
             }
-            self._cores["gateway"] = (GatewayCore(me, committee, domain, signs, checks),)
+            gateway = GatewayCore(me, committee, domain, signs, checks)
+            self._cores["gateway"] = (gateway,)
+            own = ("gateway", partial(gateway_sizes, gateway))
         self._cores["xrbc"] = (xrbc,)
         self._cores[_CONSENSUS] = (self._moonshot,)
         self._cores["execution"] = tuple(self._executions[clan] for clan in sorted(self._executions))
+        self._census = Census(
+            ("consensus", partial(consensus_sizes, self._moonshot)),
+            ("xrbc", partial(xrbc_sizes, xrbc)),
+            *(("execution", partial(execution_sizes, core)) for core in self._executions.values()),
+            own,
+        )
         several = len(self._executions) > 1
         self._receivers: dict[type[Any], Callable[[int, NodeId, Any], Sequence[Effect]]] = {
             kind: self._receive_state if name == "execution" and several else self._cores[name][0].receive
@@ -203,6 +221,8 @@ class SupraNode:
         if isinstance(event, Receive):
             return self.receive(now, event.sender, event.message)
         if isinstance(event, Expire):
+            if event.timer == census.TIMER:
+                return self._census.take(now, self.view, self._moonshot.chain.head_view)
             effects = self._owner(event.timer).step(now, event)
         elif isinstance(event, Submit):
             effects = self._submit(now, event)
@@ -246,6 +266,7 @@ class SupraNode:
             for core in self._cores.get(name, ()):
                 records = tuple(record for record in event.records if isinstance(record, kinds))
                 effects += core.step(now, Start(records))
+        effects.append(self._census.begin(now))
         return effects
 
     def _receive_state(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from results.history import UNDECODABLE, HistoryError
 
 Ints: TypeAlias = NDArray[np.int64]
+Bytes: TypeAlias = NDArray[np.int8]
+Narrow: TypeAlias = NDArray[np.int32]  # where numbers of transactions and of their steps are all there is
 Flags: TypeAlias = NDArray[np.bool_]
 
 APPEND, WRITE, READ = 0, 1, 2
@@ -53,7 +55,7 @@ class Columns(msgspec.Struct, frozen=True):
     """Micro-operations of a sequence of transactions; `lengths` and `elements` are those of the lists read."""
 
     counts: Ints  # micro-operations per transaction
-    kind: Ints
+    kind: Bytes
     key: Ints
     result: Ints  # a value or NIL, or the number of a list
     listed: Flags
@@ -92,8 +94,8 @@ def flatten(values: list[msgspec.Raw], names: Names) -> Columns:
     table = np.array(rows, np.int64).reshape(-1, 4)
     kind_, key_, result_, listed = table.T
     return Columns(
-        np.array(counts, np.int64), kind_, key_, result_, listed.astype(np.bool_), np.array(lengths, np.int64),
-        np.array(elements, np.int64),
+        np.array(counts, np.int64), kind_.astype(np.int8), key_, result_, listed.astype(np.bool_),
+        np.array(lengths, np.int64), np.array(elements, np.int64),
     )  # fmt: skip
 
 

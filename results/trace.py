@@ -42,6 +42,10 @@ Fields by event:
     accuse             {culprit, kind, evidence}                   evidence: base64 of the signed objects
     behaviour          {name, matched, changed, dropped, injected} receipts of a corrupted node, cumulative; and error,
                                                                    the traceback, once its own code has raised
+    buffers            {view, final, sizes}                        census of the stores that peers can fill, at
+                                                                   intervals: sizes: store -> entries (of the fullest
+                                                                   peer where the cap is per peer); final: view of the
+                                                                   newest final block
     reject             {reason, sender}                            an input refused
     progress           {height, view, leader}                      of a system that is not ours: what its
                                                                    node said when its observer asked

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from results.history import HistoryError
-from results.microops import NAMED, NIL, READ, VERBS, Columns, Flags, Ints, Names, StepError, flatten
+from results.microops import NAMED, NIL, READ, VERBS, Bytes, Columns, Flags, Ints, Names, Narrow, StepError, flatten
 from results.records import NULL, Record
 from results.steptext import plain_columns
 
@@ -48,8 +48,8 @@ class Transactions:
     completed: Ints  # n, NEVER but for those that ended ok
     index: Ints  # n: index of the completing (else the invoking) record
     line: Ints  # n: its line in the source, 0 if that is not known
-    owner: Ints  # m: transaction
-    kind: Ints  # m: APPEND, WRITE, READ
+    owner: Narrow  # m: transaction
+    kind: Bytes  # m: APPEND, WRITE, READ
     key: Ints  # m
     result: Ints  # m: what was written or read
     listed: Flags  # m
@@ -310,12 +310,12 @@ def _assembled(
 ) -> Transactions:
     table = np.concatenate(heads, axis=1) if heads else np.empty((6, 0), np.int64)
     counts = _joined([part.counts for part in parts])
-    owner = np.repeat(np.arange(len(counts)), counts)
+    owner = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     before = 0
     for part in parts:
         part.result[part.listed] += before
         before += len(part.lengths)
-    kind = _joined([part.kind for part in parts])
+    kind = np.concatenate([part.kind for part in parts]) if parts else np.empty(0, np.int8)
     result = _joined([part.result for part in parts])
     listed = np.concatenate([part.listed for part in parts]) if parts else np.empty(0, np.bool_)
     unknown = (kind == READ) & (table[0][owner] != OK)

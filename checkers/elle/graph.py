@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from results.microops import Flags, Ints
+from results.microops import Flags, Ints, Narrow
 from results.transactions import FAIL, NEVER, Transactions
-
-Narrow: TypeAlias = NDArray[np.int32]  # of edges there are most; half the memory is half the time here
 
 WW, WR, RW, PROCESS, REALTIME, FREE = 0, 1, 2, 3, 4, 5  # FREE: out of a hub, continues whatever led into it
 KIND_NAMES = ("ww", "wr", "rw", "process", "realtime")
@@ -43,18 +39,22 @@ class Edges:
         return Edges(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
-def edges(kind: int, source: Ints, target: Ints, here: Ints | None = None, there: Ints | None = None) -> Edges:
+def edges(
+    kind: int, source: Ints | Narrow, target: Ints | Narrow, here: Ints | Narrow | None = None,
+    there: Ints | Narrow | None = None,
+) -> Edges:  # fmt: skip
     """Edges of one kind, without loops: what a transaction owes to itself is no dependency."""
-    apart = source != target
-    size = int(apart.sum())
+    a: Narrow = source.astype(np.int32, copy=False)
+    b: Narrow = target.astype(np.int32, copy=False)
+    apart = a != b
+    proofs = [None if steps is None else steps.astype(np.int32, copy=False) for steps in (here, there)]
+    if not bool(apart.all()):
+        a, b = a[apart], b[apart]
+        proofs = [None if steps is None else steps[apart] for steps in proofs]
+    size = len(a)
     blank = np.full(size, NO_STEP, np.int32)
-    return Edges(
-        source[apart].astype(np.int32),
-        target[apart].astype(np.int32),
-        np.full(size, kind, np.int32),
-        blank if here is None else here[apart].astype(np.int32),
-        blank if there is None else there[apart].astype(np.int32),
-    )
+    first, second = (blank if steps is None else steps for steps in proofs)
+    return Edges(a, b, np.full(size, kind, np.int32), first, second)
 
 
 def joined(parts: Sequence[Edges]) -> Edges:
@@ -68,11 +68,11 @@ class Side:
     """One side of many-to-many edges: transactions (each once a group), the steps that prove it, and their groups."""
 
     group: Ints
-    transaction: Ints
+    transaction: Ints | Narrow
     step: Ints
 
     @staticmethod
-    def of(group: Ints, transaction: Ints, step: Ints) -> Side:
+    def of(group: Ints, transaction: Ints | Narrow, step: Ints) -> Side:
         """Sorted by group, the first step of each transaction in a group alone."""
         order = np.lexsort((transaction, group))
         group, transaction, step = group[order], transaction[order], step[order]
@@ -146,17 +146,32 @@ def time_chain(history: Transactions, first: int) -> tuple[Narrow, Narrow, int]:
     """
     ended = np.flatnonzero(history.completed != NEVER)
     began = np.flatnonzero(history.status != FAIL)
-    begins = np.sort(history.invoked[began])
-    end_place = np.searchsorted(begins, history.completed[ended], side="right")  # how many began up to that end
-    begin_place = np.searchsorted(begins, history.invoked[began], side="left")  # how many began before that beginning
-    moments = np.unique(end_place)
-    end_moment = np.searchsorted(moments, end_place)
-    begin_moment = np.searchsorted(moments, begin_place, side="right") - 1
+    begins = history.invoked[began]
+    end_place = _begun(begins, history.completed[ended], 0)  # how many began up to that end
+    begin_place = _begun(begins, begins, 1)  # how many began before that beginning
+    marked = np.zeros(len(began) + 1, np.int32)
+    marked[end_place] = 1
+    moment = np.cumsum(marked, dtype=np.int32) - np.int32(1)  # by place: the last one up to it, -1 before the first
+    moments = int(moment[-1]) + 1
+    begin_moment = moment[begin_place]
     late = begin_moment >= 0
-    chain = first + np.arange(len(moments))
-    sources = np.concatenate([ended, chain[:-1], first + begin_moment[late]])
-    targets = np.concatenate([first + end_moment, chain[1:], began[late]])
-    return sources.astype(np.int32), targets.astype(np.int32), len(moments)
+    chain = np.arange(first, first + moments, dtype=np.int32)
+    sources = np.concatenate([ended.astype(np.int32), chain[:-1], begin_moment[late] + np.int32(first)])
+    targets = np.concatenate([moment[end_place] + np.int32(first), chain[1:], began[late].astype(np.int32)])
+    return sources, targets, moments
+
+
+def _begun(begins: Ints, ranks: Ints, before: int) -> Ints | Narrow:
+    """How many begin up to each rank, or, with `before` 1, ahead of it. By a table where the ranks are dense, as those
+    are that are counted record by record."""
+    if not len(begins) or not len(ranks):
+        return np.zeros(len(ranks), np.int32)
+    low, high = min(int(begins.min()), int(ranks.min())) - 1, max(int(begins.max()), int(ranks.max()))
+    if high - low > 8 * len(begins) + 1024:
+        return np.searchsorted(np.sort(begins), ranks, side="left" if before else "right")
+    table = np.cumsum(np.bincount(begins - low, minlength=high - low + 1), dtype=np.int32)
+    found: Narrow = table[ranks - (low + before)]
+    return found
 
 
 def strongly_connected(source: Ints | Narrow, target: Ints | Narrow, vertices: int) -> Ints | None:

@@ -13,7 +13,7 @@ import numpy as np
 from checkers.elle.findings import Findings, Inference, listing, refuse_steps, who
 from checkers.elle.graph import RW, WR, WW, Edges, Fans, Side, edges, joined
 from checkers.elle.steps import Steps, Writers, shared, steps_of
-from results.microops import APPEND, NIL, READ, WRITE, Ints
+from results.microops import APPEND, NIL, READ, WRITE, Ints, Narrow
 from results.transactions import FAIL, OK, Transactions
 
 SLICE = 1 << 17  # list elements compared at a time: what fits into a processor's cache
@@ -302,7 +302,9 @@ class Lists:
         """rw: a read of a prefix before the append that follows it."""
         h, s = self.history, self.steps
         key = s.key[reads]
-        at = np.searchsorted(valid, self.first[key] + self.length[reads])
+        at = self.first[key] + self.length[reads]
+        if len(valid) < len(self.writer):  # else each version is its own place among them
+            at = np.searchsorted(valid, at)
         there = at < len(valid)
         version = valid[at[there]]
         there[there] = self.version_key[version] == key[there]
@@ -333,17 +335,18 @@ class Lists:
         return f"{a} read {listing(h.seen(here) or [])} of key {key} and {late}, so {a} < {b} (rw)"
 
 
-def _elements(reads: Ints, start: Ints, length: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+def _elements(reads: Ints, start: Ints, length: Ints | Narrow) -> Iterator[tuple[Ints, Ints, Ints]]:
     """All elements of some reads, a slice of reads at a time: the read, where the element is, its place in the list."""
     reads = reads[length[reads] > 0]
-    until = np.cumsum(length[reads])
+    size: Ints = length[reads].astype(np.int64)
+    until = np.cumsum(size)
     begin = 0
     while begin < len(reads):
         done = int(until[begin - 1]) if begin else 0
         end = max(begin + 1, int(np.searchsorted(until, done + SLICE, "right")))
         part = reads[begin:end]
-        each = np.repeat(part, length[part])
-        place = np.arange(len(each)) - np.repeat(until[begin:end] - length[part] - done, length[part])
+        each = np.repeat(part, size[begin:end])
+        place = np.arange(len(each)) - np.repeat(until[begin:end] - size[begin:end] - done, size[begin:end])
         yield each, start[each] + place, place
         begin = end
 

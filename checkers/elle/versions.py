@@ -14,7 +14,7 @@ import numpy as np
 
 from checkers.elle.graph import strongly_connected
 from checkers.elle.steps import Steps
-from results.microops import Flags, Ints
+from results.microops import Flags, Ints, Narrow
 from results.transactions import NEVER, Transactions
 
 OWN, OVERWRITES, SESSION, IN_TIME, INITIAL, NO_REASON = range(6)
@@ -65,8 +65,8 @@ def touches(history: Transactions, steps: Steps, seen: Ints, alive: Flags) -> To
     kept = alive[history.owner[enters_step]]
     enters_step, leaves_step = enters_step[kept], leaves_step[kept]
     return Touches(
-        history.owner[enters_step], steps.key[enters_step], version[enters_step], enters_step, version[leaves_step],
-        leaves_step,
+        history.owner[enters_step].astype(np.int64), steps.key[enters_step], version[enters_step], enters_step,
+        version[leaves_step], leaves_step,
     )  # fmt: skip
 
 
@@ -129,8 +129,8 @@ def _pairs(reason: int, touched: Touches, a: Ints, b: Ints) -> Order:
     return _order(reason, touched.leaves[a], touched.enters[b], touched.leaves_step[a], touched.enters_step[b])
 
 
-def _order(reason: int, before: Ints, after: Ints, here: Ints, there: Ints) -> Order:
-    return Order(before, after, np.full(len(before), reason), here, there)
+def _order(reason: int, before: Ints | Narrow, after: Ints, here: Ints | Narrow, there: Ints) -> Order:
+    return Order(before.astype(np.int64), after, np.full(len(before), reason), here.astype(np.int64), there)
 
 
 def merged(parts: list[Order]) -> Order:

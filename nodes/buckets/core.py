@@ -57,7 +57,8 @@ class BucketsCore:
         self._unpark_at: int | None = None
         self._included: dict[bytes, Entry] = {}
         self._roles: dict[bytes, str] = {}  # role of what is included, until its batch id is known
-        self._history = OrderedBatches(self._clan, self._limits.equivocation)
+        ttl_ms = self._limits.batch_ttl_ms + self._limits.max_clock_skew_ms
+        self._history = OrderedBatches(self._clan, self._limits.equivocation, ttl_ms)
         self._build_at: int | None = None
         self._built = -self._delay_ns  # when the last batch was made
         self._armed: int | None = None
@@ -136,10 +137,17 @@ class BucketsCore:
             return f"transaction {tx.hex()} has expired"
         if len(encode(transaction)) > self._limits.max_batch_bytes:
             return f"transaction {tx.hex()} is larger than a batch"
-        held = len(self._primary) + len(self._secondary) + len(self._parked) + len(self._included)
-        if held >= self._limits.max_bucket_txs:
+        if self.held() >= self._limits.max_bucket_txs:
             return f"the buckets hold {self._limits.max_bucket_txs} transactions already"
         return transaction_fault(transaction, tx, self._clan, self._committee, self._domain, self._verifier)
+
+    def held(self) -> int:
+        """Transactions that are here, wherever."""
+        return len(self._primary) + len(self._secondary) + len(self._parked) + len(self._included)
+
+    def most_parked(self) -> int:
+        """Transactions that wait for a predecessor, of the account that has most."""
+        return max(self._parked_of.values(), default=0)
 
     def _enter(self, now: int, transaction: Transaction, tx: bytes, sender: NodeId, out: list[Effect]) -> None:
         primary = self._committee.family(tx, self._clan)[0]
@@ -261,6 +269,7 @@ class BucketsCore:
             or self._held(tx) is not None
             or not 0 < attempts <= MAX_RETURNS
             or waiting >= self._limits.too_new_backlog
+            or self.held() >= self._limits.max_bucket_txs  # accounts cost nothing: a limit for each is none for all
             or transaction.expiry_ms < now // MS
         ):
             return

@@ -17,6 +17,11 @@ class Bodies:
         self._spare: dict[bytes, Batch] = {}
         self._spare_bytes = 0
 
+    @property
+    def spare_bytes(self) -> int:
+        """Bytes of the bodies that no finalised block waits for."""
+        return self._spare_bytes
+
     def store(self, batch: Batch) -> None:
         """Keep a body that xRBC has checked."""
         batch_hash = batch_id(batch.header)

@@ -78,6 +78,11 @@ class StateVotes:
         )
         return None if why is None else f"state certificate at height {certificate.height}: {why}"
 
+    def sizes(self) -> tuple[int, int]:
+        """Heights with votes, and the votes."""
+        ballots = sum(len(signatures) for claims in self._tallies.values() for signatures in claims.values())
+        return len(self._tallies), ballots
+
     def forget(self, height: int) -> None:
         """Drop the tallies up to and including `height`."""
         for settled in [h for h in self._tallies if h <= height]:

@@ -108,6 +108,9 @@ class Store:
         self._finished: deque[bytes] = deque()  # oldest first
         self._passing: deque[bytes] = deque()  # seen on the chain only, oldest first
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     @property
     def pending(self) -> int:
         """Submitted transactions that are not finished."""
@@ -163,6 +166,10 @@ class Coverage:
         self._keep = keep
         self._roots: dict[int, bytes] = {}  # re-executed, not covered
         self._early: dict[int, list[bytes]] = {}  # certified, not re-executed
+
+    def size(self) -> int:
+        """Roots that are remembered."""
+        return len(self._roots) + len(self._early)
 
     def execute(self, height: int, root: bytes) -> None:
         """The root re-executed here at `height` (heights ascend)."""

@@ -107,6 +107,10 @@ class Chain:
         for stale in [h for h, qc in self.certified.items() if qc.view < view]:
             del self.certified[stale]
 
+    def open_bodies(self) -> int:
+        """How many bodies are held that are not final."""
+        return len(self._open)
+
     def response(self, block: bytes, ancestors: int) -> BlockResponse | None:
         """`block` and up to `ancestors` blocks below it (genesis is never sent), or None if it is not held here."""
         blocks: list[Block] = []

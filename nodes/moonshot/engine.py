@@ -136,6 +136,10 @@ class Engine:
         self.time_out(tc.view)
         self.enter(tc.view + 1, "timeout")
 
+    def sightings(self) -> int:
+        """How many certificates are remembered as traced."""
+        return sum(map(len, self._sighted.values()))
+
     def _sighted_timeouts(self, tc: TimeoutCertificate) -> None:
         """Trace `timeout_certificate`, once for each view and highest block: also one that is only inside a FBK."""
         seen, what = self._sighted.setdefault(tc.view, set()), ("timeout", tc.high.block)
@@ -145,9 +149,13 @@ class Engine:
         self.out.emit("timeout_certificate", **traced(tc, self.committee.tribe))
 
     def sighted(self, certificate: BlockCertificate | CommitCertificate, kind: str) -> None:
-        """Trace `certify`, once for each (view, kind, block)."""
-        seen = self._sighted.setdefault(certificate.view, set())
-        if (kind, certificate.block) in seen or certificate.view == 0:
+        """Trace `certify`, once for each (view, kind, block); what is final and left the window is old news, or else
+        whoever repeats old certificates could fill the memory and the trace."""
+        view = certificate.view
+        if view <= min(self.chain.head_view, self.state.view - self.parameters.recency_bound - 1):
+            return
+        seen = self._sighted.setdefault(view, set())
+        if (kind, certificate.block) in seen or view == 0:
             return
         seen.add((kind, certificate.block))
         self.out.emit(

@@ -62,6 +62,10 @@ class Evidence:
         evidence = base64.b64encode(_encoder.encode(objects)).decode()
         self._out.emit("accuse", culprit=culprit, kind=kind, evidence=evidence)
 
+    def size(self) -> int:
+        """Accusations that are remembered."""
+        return len(self._accused)
+
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
         if self._accused:

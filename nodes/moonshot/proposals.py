@@ -110,6 +110,10 @@ class ProposalBook:
             return list(slot.optimistic)
         return [slot.main] if slot.main.kind == "fallback" else [*slot.optimistic, slot.main]
 
+    def size(self) -> int:
+        """Proposals that are held."""
+        return sum(len(slot.optimistic) + (slot.main is not None) for slot in self._slots.values())
+
     def prune(self, below: int) -> None:
         """Forget views under `below`."""
         self._slots.prune(below)

@@ -43,6 +43,10 @@ class Synchroniser:
             self._out.send(first, self._request(block, view))
         self._arm()
 
+    def size(self) -> int:
+        """How many missing blocks are asked for."""
+        return len(self._wanted)
+
     def got(self, block: bytes) -> None:
         """The body of `block` is held now."""
         if self._wanted.pop(block, None) is not None and not self._wanted:

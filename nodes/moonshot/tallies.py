@@ -152,6 +152,15 @@ class VoteTally:
         """Forget views under `below`."""
         self._views.prune(below)
 
+    def sizes(self) -> tuple[int, int]:
+        """Polls, and votes that are kept in them to be counted."""
+        ballots = 0
+        for poll in self._views.values():
+            ballots += len(poll.order)
+            for held in poll.blocks.values():
+                ballots += len(held.pending) + len(held.verified)
+        return len(self._views), ballots
+
 
 class TimeoutTally:
     """Verified timeouts by view, one a voter: the one with the highest lock."""
@@ -185,6 +194,10 @@ class TimeoutTally:
             lock_views=tuple(t.lock.view for t in chosen),
             signatures=tuple(t.signature for t in chosen),
         )
+
+    def size(self) -> int:
+        """Timeouts that are held."""
+        return sum(map(len, self._views.values()))
 
     def prune(self, below: int) -> None:
         """Forget views under `below`."""

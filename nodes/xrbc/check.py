@@ -110,6 +110,18 @@ def transactions_fault(
     return None
 
 
+def vote_fault(vote: AvailabilityVote, sender: str, highest_seq: int, committee: Committee) -> str | None:
+    """Why an availability vote cannot count, whatever its signature, or None."""
+    if sender != vote.voter:
+        return f"an availability vote of {vote.voter}, sent by another"
+    fault = place_fault(vote.clan, vote.proposer, committee)
+    if fault is None and committee.clan_of.get(vote.voter) != vote.clan:
+        fault = f"{vote.voter} is no member of clan {vote.clan}"
+    if fault is None and vote.seq > highest_seq:
+        fault = f"sequence number {vote.seq} is beyond the window of {vote.proposer}"
+    return fault
+
+
 def availability_fault(
     certificate: AvailabilityCertificate, committee: Committee, domain: Domain, verifier: Verifier
 ) -> str | None:

@@ -10,8 +10,7 @@ Bodies at a gateway. A proposer sends its batch to the gateways too, which keep 
 (early.py): so the pre-confirmation needs no fetch. They fetch what they were not sent.
 
 Bounds. A proposer may have OPEN_BATCHES batches and OPEN_BYTES bytes voted for here and not final, and SEQ_WINDOW
-sequence numbers beyond its highest certified one. Bodies are kept for the cycle: a node that lost its disk executes
-from genesis and must be served every one of them.
+sequence numbers beyond its highest certified one. Final bodies are kept for the cycle (bodies.py).
 """
 
 from __future__ import annotations
@@ -58,7 +57,8 @@ from nodes.port import (
 )
 from nodes.records import BatchKeyRecord, BatchRecord, FinalisedRecord
 from nodes.xrbc.agenda import Agenda
-from nodes.xrbc.check import Key, body_fault, key_of, place_fault, proposal_fault, transactions_fault
+from nodes.xrbc.bodies import Bodies
+from nodes.xrbc.check import body_fault, key_of, proposal_fault, transactions_fault, vote_fault
 from nodes.xrbc.early import EarlyBodies
 from nodes.xrbc.make import make_batch, make_vote
 from nodes.xrbc.own import OwnBatches
@@ -92,12 +92,11 @@ class XrbcCore:
         self._tally = Tally(committee, domain, verifier)
         self._retrieval = Retrieval(me, committee, self._agenda)
         self._voted = Voted(committee.parameters.batch_ttl_ms)
-        self._bodies: dict[bytes, Batch] = {}
+        self._bodies = Bodies(committee.parameters.batch_ttl_ms + committee.parameters.max_clock_skew_ms)
         self._early = EarlyBodies(committee, domain, verifier)
         self._own = OwnBatches(self._retry_ns, committee.parameters.batch_ttl_ms)
         self._next_seq = 0
         self._highest: dict[NodeId, int] = {}  # highest certified seq per proposer
-        self._certified: dict[Key, AvailabilityCertificate] = {}  # the first for each key not final: equivocation proof
         self._accusations = Accusations()
         self._handlers: dict[type[Wire], Callable[[int, NodeId, Any, list[Effect]], None]] = {
             AvailabilityVote: self._on_vote,
@@ -153,11 +152,11 @@ class XrbcCore:
 
     # ------------------------------------------------------------ recovery
     def _on_start(self, now: int, event: Start, out: list[Effect]) -> None:
-        final: list[tuple[AvailabilityCertificate, int]] = []
+        final: list[Block] = []
         for record in event.records:
             if isinstance(record, BatchRecord):
                 ident = batch_id(record.batch.header)
-                self._bodies[ident] = record.batch
+                self._bodies.add(ident, record.batch)
                 out.append(Stored(record.batch))
                 if record.batch.header.proposer == self._me:
                     self._own.add(ident, record.batch)
@@ -165,11 +164,15 @@ class XrbcCore:
             elif isinstance(record, BatchKeyRecord):
                 self._voted.add((record.clan, record.proposer, record.seq), record.batch)
             elif isinstance(record, FinalisedRecord):
-                final.extend((certificate, record.block.timestamp_ms) for certificate in record.block.payload)
-        for certificate, block_ms in final:
-            self._pool.finalise(certificate, block_ms)
-            self._learn_seq(certificate)
-            self._own.drop(certificate.batch)
+                final.append(record.block)
+        for block in final:
+            for certificate in block.payload:
+                self._pool.finalise(certificate, block.timestamp_ms)
+                self._keep(certificate)
+                self._learn_seq(certificate)
+                self._own.drop(certificate.batch)
+            self._bodies.expire(block.timestamp_ms)
+        self._voted.reopen(self._bodies.perishable_headers())
         for ident, batch in self._own.all():  # a clan of one certifies, and thereby removes, at once
             header = batch.header
             if self._voted.get(key_of(header)) is None:  # crashed between the records of the body and of the vote
@@ -222,7 +225,7 @@ class XrbcCore:
             fault = "a second batch under one key"
         if fault is None:
             fault = self._voted.fault(
-                key, header.byte_length, self._highest.get(sender, -1) + SEQ_WINDOW, now // MS
+                key, header.byte_length, self._highest.get(sender, -1) + SEQ_WINDOW, self._bodies.block_ms
             ) or body_fault(batch)
         if fault is not None:
             return self._reject(out, sender, fault)
@@ -272,13 +275,7 @@ class XrbcCore:
     def _on_vote(self, now: int, sender: NodeId, vote: AvailabilityVote, out: list[Effect]) -> None:
         if vote.batch in self._pool.finalised:
             return None
-        if sender != vote.voter:
-            return self._reject(out, sender, f"an availability vote of {vote.voter}, sent by another")
-        fault = place_fault(vote.clan, vote.proposer, self._committee)
-        if fault is None and self._committee.clan_of.get(vote.voter) != vote.clan:
-            fault = f"{vote.voter} is no member of clan {vote.clan}"
-        if fault is None and vote.seq > self._highest.get(vote.proposer, -1) + SEQ_WINDOW:
-            fault = f"sequence number {vote.seq} is beyond the window of {vote.proposer}"
+        fault = vote_fault(vote, sender, self._highest.get(vote.proposer, -1) + SEQ_WINDOW, self._committee)
         if fault is not None:
             return self._reject(out, sender, fault)
         return self._count(now, vote, out)
@@ -316,10 +313,7 @@ class XrbcCore:
             self._retrieval.begin(now, certificate, out)
 
     def _learn(self, certificate: AvailabilityCertificate, out: list[Effect]) -> None:
-        key = key_of(certificate)
-        other = self._certified.setdefault(key, certificate)
-        if other.batch != certificate.batch:
-            self._accusations.make(certificate.proposer, "batch-equivocation", key, (other, certificate), out)
+        self._accusations.compare(certificate, out)
         self._tally.settle(certificate)
         self._learn_seq(certificate)
         self._own.drop(certificate.batch)
@@ -340,17 +334,25 @@ class XrbcCore:
             if not known and self._pool.fault(certificate) is None:
                 self._learn(certificate, out)
             if self._pool.finalise(certificate, block.timestamp_ms):
-                self._settle(key_of(certificate))
+                self._settle(certificate)
+            self._keep(certificate)
             self._own.drop(batch)
             if batch not in self._bodies and (self._gateway or certificate.clan == self._clan):
                 self._retrieval.begin(now, certificate, out)
         for certificate in self._pool.expire(block.timestamp_ms):
-            self._settle(key_of(certificate))
+            self._settle(certificate)
+        self._bodies.expire(block.timestamp_ms)
 
-    def _settle(self, key: Key) -> None:
-        self._certified.pop(key, None)
-        self._voted.close(key)
+    def _settle(self, certificate: AvailabilityCertificate) -> None:
+        key = key_of(certificate)
+        self._accusations.settle(key)
+        self._voted.close(key, certificate.batch)
         self._tally.close(key)
+
+    def _keep(self, certificate: AvailabilityCertificate) -> None:
+        """Its batch is final: the body stays, where bodies of its clan are held."""
+        if self._gateway or certificate.clan == self._clan:
+            self._bodies.finalise(certificate.batch)
 
     # ------------------------------------------------------------ retrieval
     def _on_need(self, now: int, certificate: AvailabilityCertificate, out: list[Effect]) -> None:
@@ -387,7 +389,7 @@ class XrbcCore:
 
     # ------------------------------------------------------------ shared
     def _store(self, batch: Batch, ident: bytes, ids: tuple[bytes, ...], out: list[Effect]) -> None:
-        self._bodies[ident] = batch
+        self._bodies.add(ident, batch)
         out.append(Persist(BatchRecord(batch)))
         out.append(batch_event(ident, batch.header, ids))
         out.append(Stored(batch))

@@ -47,6 +47,10 @@ class EarlyBodies:
             self.take(proposer, next(iter(kept)))
         return None
 
+    def most(self) -> int:
+        """Bodies of the proposer that has most."""
+        return max(map(len, self._of.values()), default=0)
+
     def take(self, proposer: NodeId, ident: bytes) -> Batch | None:
         """The body, if it is here; it is no longer kept."""
         batch = self._of.get(proposer, {}).pop(ident, None)

@@ -54,6 +54,14 @@ class Pool:
         self.certificates[certificate.batch] = certificate
         insort(self._waiting, _entry(certificate))
 
+    def alternates(self) -> int:
+        """How many other certificates for known batches are remembered."""
+        return len(self._alternates)
+
+    def most_waiting(self) -> int:
+        """Certificates that wait, of the proposer that has most."""
+        return max(Counter(entry[2] for entry in self._waiting).values(), default=0)
+
     def waits(self, batch: bytes) -> bool:
         """Is the batch certified, but neither finalised nor expired?"""
         return batch in self.certificates and batch not in self.finalised

@@ -10,7 +10,7 @@ from nodes.committee import Committee
 from nodes.crypto import signers_of
 from nodes.messages import AvailabilityCertificate, Batch, BatchHeader, NodeId, Wire
 from nodes.port import Effect, Emit
-from nodes.xrbc.check import Key
+from nodes.xrbc.check import Key, key_of
 
 REMEMBERED = 1000
 
@@ -47,6 +47,7 @@ class Accusations:
     """Says each accusation once per kind, culprit and key, as far as is remembered."""
 
     def __init__(self) -> None:
+        self._certified: dict[Key, AvailabilityCertificate] = {}  # the first for each key that is not final
         self._made: dict[tuple[str, NodeId, Key], None] = {}
 
     def make(self, culprit: NodeId, kind: str, key: Key, evidence: tuple[Wire, ...], out: list[Effect]) -> None:
@@ -59,6 +60,21 @@ class Accusations:
             del self._made[next(iter(self._made))]
         proof = base64.b64encode(msgspec.msgpack.encode(evidence)).decode()
         out.append(Emit("accuse", {"culprit": culprit, "kind": kind, "evidence": proof}))
+
+    def size(self) -> int:
+        """How many accusations are remembered."""
+        return len(self._made)
+
+    def compare(self, certificate: AvailabilityCertificate, out: list[Effect]) -> None:
+        """A valid certificate: against the first one under its key."""
+        key = key_of(certificate)
+        other = self._certified.setdefault(key, certificate)
+        if other.batch != certificate.batch:
+            self.make(certificate.proposer, "batch-equivocation", key, (other, certificate), out)
+
+    def settle(self, key: Key) -> None:
+        """A batch under this key is final, or none can be any more."""
+        self._certified.pop(key, None)
 
     def second_batch(self, key: Key, first: Batch | None, second: Batch, out: list[Effect]) -> None:
         """The proposer signed two batches under one key; without the body of the first there is no proof."""

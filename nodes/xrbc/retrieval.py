@@ -37,6 +37,14 @@ class Retrieval:
         self._open: dict[bytes, _Fetch] = {}
         self._served: dict[tuple[NodeId, bytes], int] = {}
 
+    def fetches(self) -> int:
+        """How many batches are asked for."""
+        return len(self._open)
+
+    def served(self) -> int:
+        """How many answers are remembered."""
+        return len(self._served)
+
     def wants(self, batch: bytes) -> bool:
         """Is a fetch of this batch under way?"""
         return batch in self._open

@@ -84,6 +84,10 @@ class Tally:
         members = self._committee.clans[key[0]]
         return frozenset(members[place] for place, vote in held if vote is not None and vote.batch == batch)
 
+    def sizes(self) -> tuple[int, int]:
+        """Keys with votes, and votes without a certificate of the voter that has most."""
+        return len(self._slots), max(map(len, self._open.values()), default=0)
+
     def settle(self, certificate: AvailabilityCertificate) -> None:
         """A certificate for these facts exists: further votes for them need no counting."""
         key, facts = key_of(certificate), facts_of(certificate)

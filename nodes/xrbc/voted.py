@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.xrbc.check import Key
+from collections.abc import Iterable
+
+from nodes.messages import BatchHeader
+from nodes.xrbc.check import Key, key_of
 
 OPEN_BATCHES = 512
 OPEN_BYTES = 32 * 1024 * 1024
@@ -20,19 +23,30 @@ class Voted:
         self._floor: dict[str, int] = {}
         self._highest: dict[str, int] = {}
 
+    def size(self) -> int:
+        """How many votes are remembered."""
+        return len(self._batch)
+
+    def most_open(self, but: str) -> int:
+        """Open batches of the proposer that has most, `but` excepted (nobody limits its own)."""
+        return max((len(mine) for proposer, mine in self._open.items() if proposer != but), default=0)
+
     def get(self, key: Key) -> bytes | None:
         """The batch voted for under `key`, or None."""
         return self._batch.get(key)
 
-    def fault(self, key: Key, size: int, highest_seq: int, now_ms: int) -> str | None:
-        """Why a first vote under `key`, for a batch of `size` bytes, must be refused now, or None."""
+    def fault(self, key: Key, size: int, highest_seq: int, block_ms: int) -> str | None:
+        """Why a first vote under `key`, for a batch of `size` bytes, must be refused now, or None.
+
+        `block_ms`: timestamp of the newest final block. Batches expire by it and not by a clock, as their bodies do.
+        """
         _, proposer, seq = key
         if seq > highest_seq:
             return f"sequence number {seq} is beyond the window of {proposer}"
         if seq < self._floor.get(proposer, 0):
             return f"sequence number {seq} of {proposer} is too old to vote for"
         if self._full(proposer, size):
-            self._drop_expired(proposer, now_ms)
+            self._drop_expired(proposer, block_ms)
             if self._full(proposer, size):
                 return f"{proposer} has too many batches that are not final"
         return None
@@ -40,10 +54,10 @@ class Voted:
     def _full(self, proposer: str, size: int) -> bool:
         return len(self._open.get(proposer, ())) >= OPEN_BATCHES or self._bytes.get(proposer, 0) + size > OPEN_BYTES
 
-    def _drop_expired(self, proposer: str, now_ms: int) -> None:
+    def _drop_expired(self, proposer: str, block_ms: int) -> None:
         for key, (_, created_ms) in list(self._open.get(proposer, {}).items()):
-            if created_ms + self._ttl_ms < now_ms:
-                self.close(key)
+            if created_ms + self._ttl_ms < block_ms:
+                self._close(key)
 
     def add(self, key: Key, batch: bytes, weight: tuple[int, int] | None = None) -> None:
         """Record the vote; with `weight` (bytes, created_ms) it counts against the proposer until `close`."""
@@ -56,8 +70,18 @@ class Voted:
             self._highest[proposer] = seq
             self._raise_floor(key[0], proposer, seq - REMEMBERED)
 
-    def close(self, key: Key) -> None:
-        """A batch under this key is final, or none can be any more."""
+    def reopen(self, held: Iterable[tuple[bytes, BatchHeader]]) -> None:
+        """After a restart: the bodies (id, header) that are not final count against their proposers again."""
+        for ident, header in held:
+            if self._batch.get(key_of(header)) == ident:
+                self.add(key_of(header), ident, (header.byte_length, header.created_ms))
+
+    def close(self, key: Key, batch: bytes) -> None:
+        """The batch is final, or cannot be any more. If it is another than the one voted for, that stays open."""
+        if self._batch.get(key, batch) == batch:
+            self._close(key)
+
+    def _close(self, key: Key) -> None:
         weight = self._open.get(key[1], {}).pop(key, None)
         if weight is not None:
             self._bytes[key[1]] -= weight[0]

@@ -32,6 +32,7 @@ READS = {
     "commit-bound": ("start", "enter", "finalise"),
     "reorg": ("start", "enter", "propose", "certify"),
     "catch-up": ("start", "finalise"),
+    "memory": ("start", "buffers"),
     "prefix": ("start", "restart", "finalise"),
     "hotstuff-certificates": ("start", "finalise"),
     "dedup": ("start", "finalise", "execute", "batch", "received", "include", "available", "forward"),

@@ -264,6 +264,13 @@ def honest_leaders_block_abandoned(world: World, story: Story) -> None:
     child_beside_a_committed_block(world, calm(story))
 
 
+# ---------------------------------------------------------------- memory
+@plant("memory", "beyond-cap")
+def one_vote_too_many_views(world: World, story: Story) -> None:
+    """One poll more than views that a window of 20 and three late clearings leave."""
+    story.events("buffers", node="n2")[-1]["sizes"]["consensus.polls"] = 45
+
+
 # ---------------------------------------------------------------- catch-up
 def cut_off(base: Story, back_ms: int = 3500) -> Story:
     """n1 finalises nothing from view 10 on, is healed at 3 s and has all it missed at `back_ms`."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nodes import census
 from nodes.committee import Committee, list_shard
 from nodes.crypto import Ed25519Verifier, bitmap_of
 from nodes.execution.ledger import Ledger
@@ -36,6 +37,8 @@ from nodes.messages import (
     tx_root,
     unsigned,
 )
+from nodes.port import Emit, Expire
+from nodes.supra import SupraNode
 from tests.driver import domain_of, seed_of, signer_of, small_config
 from tests.golden.story import Record, Story
 
@@ -76,6 +79,7 @@ class World:
         self.parent = NO_HASH
         self.copies = copies
         self._again: list[Transaction] = []
+        self.stores = {role[0]: self._stores(role[0]) for role in (self.committee.tribe, self.committee.gateways)}
         for node in self.everyone:
             self._emit(0, node, "start")
             self._emit(0, node, "enter", view=1, via="start")
@@ -142,7 +146,18 @@ class World:
         for clan in range(len(self.ledgers)):
             held = [batch for batch in batches if batch.header.clan == clan]
             self._execute(at + 150, clan, block, held)
+        for node in self.everyone:
+            role = self.committee.gateways if node in self.committee.gateways else self.committee.tribe
+            full = {store: min(self.height, 20) for store in self.stores[role[0]]}
+            self._emit(at + 180, node, "buffers", view=self.height + 1, final=self.height, sizes=full)
         self.parent = block_hash(block)
+
+    def _stores(self, node: str) -> list[str]:
+        """The stores that a census of this node names."""
+        core = SupraNode(node, self.config, self.signers[node], Ed25519Verifier())
+        told = core.step(0, Expire(census.TIMER))[0]
+        assert isinstance(told, Emit)
+        return list(told.fields["sizes"])
 
     def _transaction(self, clan: int) -> Transaction:
         wallet = self.rng.choice(self.wallets[clan])

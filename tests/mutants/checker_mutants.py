@@ -39,6 +39,7 @@ from checkers import (
     liveness,
     lives,
     locks,
+    memory,
     message_delays,
     payload,
     prefix,
@@ -133,6 +134,11 @@ NEW: dict[str, Mutant] = {
     "never is late": ("catch-up", catch_up.CatchUp.judge, "done is None and waited <= bound", "done is None"),
     "nobody is behind": ("catch-up", catch_up.CatchUp.judge, "if lag <= BEHIND:", "if lag <= 10 * BEHIND:"),
     "any block is the tip": ("catch-up", catch_up._caught_up, "now > start and", ""),
+    # ------------------------------------------------------------ memory
+    "one more does no harm": ("memory", memory.Memory.judge, "if count > cap and", "if count > cap + 1 and"),
+    "full is too full": ("memory", memory.Memory.judge, "if count > cap and", "if count * 20 > cap and"),
+    "the window is wider": ("memory", memory._consensus, "views = 2 * window + 4", "views = 2 * window + 5"),
+    "the first census decides": ("memory", memory.Memory.judge, "for event in takes:", "for event in takes[:1]:"),
     # ------------------------------------------------------------ censorship
     "the time-out is no time": ("censorship", censorship.Censorship.judge, "chances < FEWEST_OPPORTUNITIES", "chances >= FEWEST_OPPORTUNITIES"),
     "who is honest is guilty": ("censorship", duties.culprits, "node in corrupted and node not in made", "node not in made"),

@@ -25,7 +25,7 @@ LISTS = {
         "same = -1 == self.version_key[left] +",
     ),
     "ww edges point back": (Lists.dependencies, "edges(WW, h.owner[a], h.owner[b]", "edges(WW, h.owner[b], h.owner[a]"),
-    "rw edges lead to the version read": (Lists._overtaken, "+ self.length[reads])", "+ self.length[reads] - 1)"),
+    "rw edges lead to the version read": (Lists._overtaken, "+ self.length[reads]\n", "+ self.length[reads] - 1\n"),
     "appends that nobody read are forgotten": (Lists._unseen, "(self.version_of < 0))", "(self.version_of < -1))"),
     "info reads count": (Lists.__init__, "(h.status[h.owner] == OK))", "(h.status[h.owner] >= 0))"),
     "a failed append may be read": (
@@ -110,18 +110,18 @@ COMMON = {
     ),
     "real time is off by one to the strict side": (
         graph.time_chain,
-        'history.completed[ended], side="right")',
-        'history.completed[ended], side="right") + 1',
+        "_begun(begins, history.completed[ended], 0)",
+        "np.minimum(_begun(begins, history.completed[ended], 0) + 1, len(began))",
     ),
     "real time is off by one to the lax side": (
         graph.time_chain,
-        'history.completed[ended], side="right")',
-        'history.completed[ended], side="right") - 1',
+        "_begun(begins, history.completed[ended], 0)",
+        "np.maximum(_begun(begins, history.completed[ended], 0) - 1, 0)",
     ),
     "real time holds between neighbours alone": (
         graph.time_chain,
-        "np.arange(len(moments))",
-        "np.zeros(len(moments), np.int64)",
+        "np.arange(first, first + moments, dtype=np.int32)",
+        "np.full(moments, first, np.int32)",
     ),
     "sessions are unordered": (graph.sessions, "before[same], after[same]", "before[:0], after[:0]"),
     "all sessions are one": (
@@ -139,7 +139,7 @@ COMMON = {
     "components of two are too small": (graph.strongly_connected, "sizes[labels] > 1", "sizes[labels] > 2"),
     "neighbouring rw edges are not seen": (path.classify, "a == RW and b == RW", "a == RW and b == WR"),
     "one rw edge is write skew": (path.classify, "if rw > 1:", "if rw > 0:"),
-    "a read after an own write is external": (steps.steps_of, "(before[back] == 0)", "(before[back] >= 0)"),
+    "a read after an own write is external": (steps.steps_of, "(own == 0)", "(own >= 0)"),
 }
 MUTANTS: dict[str, tuple[Any, str, str]] = LISTS | REGISTERS | COMMON
 

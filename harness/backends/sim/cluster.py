@@ -42,9 +42,10 @@ ELSEWHERE = {Capability.STREAM, Capability.PROGRAM, Capability.MEMBERSHIP, Capab
 CAPABILITIES = frozenset(Capability) - ELSEWHERE
 BOOT_NS = 1_000_000  # a restarted process answers after that
 PROBE_S = 30.0
-UNTRACED = frozenset(
-    {"vote", "certify", "lock", "enter", "state_vote", "state_certificate", "execute", "availability_vote", "available"}
-)  # left out of a lean trace
+UNTRACED = frozenset((
+    "vote", "certify", "lock", "enter", "state_vote", "state_certificate", "execute", "availability_vote", "available",
+    "buffers",
+))  # fmt: skip  # left out of a lean trace
 
 
 class SimCluster:

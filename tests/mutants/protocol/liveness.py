@@ -69,7 +69,25 @@ def unarmed(original: Function) -> Function:
     return enter
 
 
+def after_delta(original: Function) -> Function:
+    """Engine.propose waits for Delta from the moment at which the oldest proposal could have been sent."""
+
+    def propose(self: Engine) -> None:
+        waiting = self.proposer._pending if self.proposer else []
+        due = min((pending.since for pending in waiting), default=0) + self.parameters.delta_ms * 1_000_000
+        if waiting and self.out.now < due:
+            self.out.timer("propose", due)
+        else:
+            original(self)
+
+    return propose
+
+
 MUTANTS = (
+    Mutant(
+        "E28", "E", "6.3 L-RESP", "a leader waits for Delta before it proposes",
+        (Patch(ENGINE + "propose", after_delta),), ("cadence", "message-delays"), (), "e28",
+    ),
     Mutant(
         "E2", "E", "1.4 timerExpired", "a time-out is sent once and never again",
         (Patch(ENGINE + "timer_expired", once),), ("liveness",), STALLED, "e2",
