@@ -39,11 +39,11 @@ class WardenClient:
 
     @classmethod
     async def start(
-        cls, connection: Connection, directory: str, path: str, run_id: str, lease_s: float, seed: int
+        cls, connection: Connection, directory: str, path: str, run_id: str, lease_s: float, seed: int, *more: str
     ) -> WardenClient:
-        """Start the warden of a run. `path`: the PYTHONPATH of payload.provide."""
+        """Start the warden of a run. `path`: the PYTHONPATH of payload.provide; `more`: further words for it."""
         words = ["env", f"PYTHONPATH={path}", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "python3", "-P", "-m",
-                 WARDEN, directory, run_id, str(lease_s), str(seed)]  # fmt: skip
+                 WARDEN, directory, run_id, str(lease_s), str(seed), *more]  # fmt: skip
         if connection.host.sudo:
             words = ["sudo", "-n", *words]
         channel = await asyncio.to_thread(connection.open, shlex.join(words))

@@ -28,6 +28,7 @@ from harness.outcome import MachineError
 from nodes.runtime.config import NodeConfig
 
 START_S = 90.0
+SPAWN_S = FINISH_S = 180.0  # an engine makes and removes containers; a busy one is slow
 FIRST_PACKET_S = 20.0
 DISK_BYTES = 512 * 2**20
 NOT_DELAYED = (
@@ -75,7 +76,7 @@ class SshCluster:
         if spec.base:
             await links.shape(spec.base, None)
         await together(self._equip(name) for name in self._hosts)
-        await together(self._ask(node.id, "spawn") for node in spec.nodes)
+        await together(self._ask(node.id, "spawn", timeout_s=SPAWN_S) for node in spec.nodes)
         self.gateways = {g: f"http://{self._seats[g].address}:{self._seats[g].http}" for g in spec.roster.gateways}
         await together(self._answers(node.id) for node in spec.nodes)
         if any(shape != Shape() for shape in spec.base.values()):
@@ -142,7 +143,7 @@ class SshCluster:
 
     async def start(self, node: NodeId) -> None:
         """See `faults.port.Cluster`."""
-        await self._ask(node, "spawn")
+        await self._ask(node, "spawn", timeout_s=SPAWN_S)
         await self._answers(node)
 
     async def wipe(self, node: NodeId) -> None:
@@ -215,12 +216,22 @@ class SshCluster:
         removal.register(self._spec.run_id, host, directory, self._paths[host.name])
         connection = await asyncio.to_thread(Connection.connect, host)
         client = await WardenClient.start(
-            connection, directory, self._paths[host.name], self._spec.run_id, self._lease_s, self._spec.seed
+            connection,
+            directory,
+            self._paths[host.name],
+            self._spec.run_id,
+            self._lease_s,
+            self._spec.seed,
+            *self._warden_words(host),
         )
         self._clients[host.name] = client
         offset, uncertain = await client.clock_offset()
         self._offsets[host.name] = offset
         self._note(f"clock of host {host.name}: {offset / 1e6:+.3f} ms on ours, to {uncertain / 1e6:.3f} ms")
+
+    def _warden_words(self, host: Host) -> tuple[str, ...]:
+        """What the host's warden is told beside the run."""
+        return ()
 
     async def _seat(self, name: str) -> None:
         """Users and ports for the host's nodes."""
@@ -357,7 +368,7 @@ class SshCluster:
             task.cancel()
         await self._collect()
         for client in self._clients.values():
-            await self._quietly(client.ask("finish"))
+            await self._quietly(client.ask("finish", timeout_s=FINISH_S))
             client.close()
         failures = await asyncio.gather(
             *(asyncio.to_thread(removal.remove, host, self._directory(host), self._paths[host.name])

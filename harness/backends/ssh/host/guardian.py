@@ -43,7 +43,7 @@ def main() -> int:
         time.sleep(0.01)
     signal_process(warden, signal.SIGKILL)  # one that is only stopped must not come back and cut again
     done = state.heal()
-    state.end_nodes()
+    done += state.end_nodes()
     with (directory / LOG).open("a") as log:
         log.write(f"{why}: {'; '.join(done) or 'nothing was in force'}\n")
     return 0
