@@ -39,9 +39,11 @@ def remover(ident: str) -> str | None:
 
 
 def remove(host: Host, directory: str, path: str) -> str:
-    """Undo, end and remove everything of the run there; what was still in force. Raises MachineError."""
+    """Undo, end and remove everything of the run there; what was still in force. Where its directory is gone, somebody
+    cleaned up, and maybe removed the uploads as well. Raises MachineError."""
+    command = f"test ! -d {shlex.quote(directory)} || {privileged(host, path, SWEEP, directory)}"
     with fresh(host) as connection:
-        return connection.run(privileged(host, path, SWEEP, directory), timeout_s=REMOVE_S)
+        return connection.run(command, timeout_s=REMOVE_S)
 
 
 def remove_all(host: Host, progress: Callable[[str], None]) -> list[str]:

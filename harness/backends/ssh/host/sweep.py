@@ -39,9 +39,7 @@ def sweep(directory: Path, force: bool = False) -> list[str]:
     _end(ident, END_S)
     if left:
         raise SystemExit("; ".join(left))
-    shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():
-        raise SystemExit(f"{directory} cannot be removed; look what holds it (`findmnt`, `lsof`)")
+    _remove(directory)
     return done
 
 
@@ -62,10 +60,18 @@ def sweep_all(directory: Path, socket: str) -> list[str]:
             left.append(f"containers and images may be left: {error}")
     if left:
         raise SystemExit("; ".join(left))
-    shutil.rmtree(directory, ignore_errors=True)
-    if directory.exists():
-        raise SystemExit(f"{directory} cannot be removed; look what holds it (`findmnt`, `lsof`)")
+    _remove(directory)
     return [*done, f"removed {directory}"]
+
+
+def _remove(directory: Path) -> None:
+    """Again and again for a while: a guardian that has just undone everything still writes its log there."""
+    deadline = time.monotonic() + END_S
+    while directory.exists():
+        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists() and time.monotonic() > deadline:
+            raise SystemExit(f"{directory} cannot be removed; look what holds it (`findmnt`, `lsof`)")
+        time.sleep(0.05)
 
 
 def _end(ident: str, grace_s: float) -> None:
