@@ -105,11 +105,6 @@ class SshLab(msgspec.Struct, frozen=True):
         """With the keys of all hosts."""
         return self.directory / "known_hosts"
 
-    @property
-    def urls(self) -> str:
-        """The short form: all of the hosts, known and reached as the user's own settings say."""
-        return ",".join(f"ssh://root@{host.address}" for host in self.hosts)
-
     def file(
         self, name: str = "hosts.toml", lease: str = "20s", own: Mapping[str, str] | None = None, **changes: str | None
     ) -> Path:

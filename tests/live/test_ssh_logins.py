@@ -74,6 +74,16 @@ def test_an_agent_that_is_not_there(lab: SshLab, tmp_path: Path) -> None:
     assert b["ok"] and b["what"] == "all faults"
 
 
+def test_a_url_is_enough_where_the_user_has_an_agent_and_known_hosts(lab: SshLab, tmp_path: Path, agent: str) -> None:
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "known_hosts").write_text(lab.known_hosts.read_text())
+    url = f"ssh://root@{lab.hosts[0].address}"
+    looked = doctor(lab, tmp_path / "look", "--hosts", url, SSH_AUTH_SOCK=agent, HOME=str(tmp_path))
+    assert looked.process.returncode == 0, looked.said
+    host, engine = (c for c in looked.document()["checks"] if lab.hosts[0].address in c["name"])
+    assert host["what"] == "all faults" and "no Docker engine answers" in engine["what"]
+
+
 def test_both_are_looked_over_and_cleaned_in_mid_run(lab: SshLab, tmp_path: Path, agent: str) -> None:
     named = hosts(lab)
     command = in_mid_partition(lab, tmp_path / "run", "ssh", "", named, SSH_AUTH_SOCK=agent)

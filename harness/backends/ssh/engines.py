@@ -83,13 +83,18 @@ def provide(connection: Connection, path: str, image: NodeImage, progress: Calla
         progress(f"{host.where}: uploading {image.tag} ({len(data) / 2**20:.1f} MiB)")
         part = f"{host.directory}/cache/{secrets.token_hex(8)}.image"
         connection.put(data, part)
-        _must(connection, _ask(connection, path, "load", found.socket, part))
-        found = _must(connection, examine(connection, path, image.tag))
-        if not found.image:
-            raise MachineError(f"{host.where}: its Docker engine at {found.socket} took {image.tag}, and has it not")
+        loaded = _ask(connection, path, "load", found.socket, part)
+        if loaded.why or not examine(connection, path, image.tag).image:
+            raise MachineError(
+                f"{host.where}: its Docker engine did not take the image {image.tag}: "
+                f"{loaded.why or 'it has it not'}; is its disk full (`docker system df` there)?"
+            )
     tried = _ask(connection, path, "try", found.socket, image.tag, host.directory)
     if tried.why:
-        raise MachineError(f"{host.where}: its Docker engine cannot run nodes: {tried.why}")
+        raise MachineError(
+            f"{host.where}: its Docker engine cannot run nodes: {tried.why}; docs/hosts.md says what it must be, and "
+            "--backend ssh does without one"
+        )
     return found.socket
 
 
