@@ -38,22 +38,22 @@ crashes = 1
 use = "disk-full"
 victims = ["n1"]
 from = "1s"
-until = "4s"
+until = "3s"
 [[fault]]
 use = "partition"
 topology = "bridge"
-from = "6s"
-until = "11s"
+from = "4s"
+until = "8s"
 [[fault]]
 use = "crash"
 victims = ["n1"]
-from = "12s"
-until = "14s"
+from = "9s"
+until = "11s"
 [[fault]]
 use = "disk-loss"
 victims = ["n1"]
-from = "20s"
-until = "22s"
+from = "16s"
+until = "18s"
 """
 CORRUPTED = """
 [adversary]
@@ -93,7 +93,7 @@ def empty(host: TestHost) -> bool:
 
 def test_partitions_crashes_and_disks_over_two_engines(lab: SshLab, tmp_path: Path) -> None:
     """One after the other, with time in between for a busy machine to bring the victim back."""
-    document = judged(lab, tmp_path, "docker", scenario(tmp_path, "23s", FAULTS))
+    document = judged(lab, tmp_path, "docker", scenario(tmp_path, "19s", FAULTS))
     assert document["as_expected"] and document["layer"] == "nft+nfqueue"
     (receipts,) = [v for v in document["verdicts"] if v["property"] == "receipts"]
     assert receipts["status"] == "PASS" and receipts["examined"] == 4

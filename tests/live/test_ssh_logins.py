@@ -27,7 +27,7 @@ from tests.live.ssh_lab import SshLab
 
 pytestmark = [pytest.mark.live, pytest.mark.docker, pytest.mark.usefixtures("ended")]
 
-CUT = PARTITION + 'until = "6s"\n'
+CUT = PARTITION + 'until = "4s"\n'
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def hosts(lab: SshLab) -> str:
 
 
 def test_a_run_over_both(lab: SshLab, tmp_path: Path, agent: str) -> None:
-    document = judged(lab, tmp_path, "ssh", scenario(tmp_path, "8s", CUT), hosts(lab), SSH_AUTH_SOCK=agent)
+    document = judged(lab, tmp_path, "ssh", scenario(tmp_path, "5s", CUT), hosts(lab), SSH_AUTH_SOCK=agent)
     assert document["as_expected"] and document["layer"] == "nft+nfqueue"
     assert all(bare(host) for host in lab.hosts)
 
