@@ -30,6 +30,7 @@ from nodes.runtime.config import NodeConfig
 START_S = 90.0
 SPAWN_S = FINISH_S = 180.0  # an engine makes and removes containers; a busy one is slow
 FIRST_PACKET_S = 20.0
+HEALED_S = 30.0
 DISK_BYTES = 512 * 2**20
 NOT_DELAYED = (
     "the nodes' packets do not reach the delay daemons of their hosts, so no delay would be real; is a firewall in the "
@@ -360,8 +361,18 @@ class SshCluster:
                     trace.parent.mkdir(parents=True, exist_ok=True)
                     connection.get(f"{there}/nodes/{node.id}/data/trace.jsonl", trace)
                     connection.get(f"{there}/logs/{node.id}.log", self._spec.directory / "logs" / f"{node.id}.log")
-            for name in ("warden.log", "guardian.log"):
-                connection.get(f"{there}/{name}", self._spec.directory / "logs" / f"{host.name}-{name}")
+            client, deadline = self._clients.get(host.name), time.monotonic() + HEALED_S
+            while not self._fetch_words(connection, host) and client is not None and client.gone:
+                if time.monotonic() > deadline:
+                    break  # whoever was left there was killed, too
+                time.sleep(0.2)
+
+    def _fetch_words(self, connection: Connection, host: Host) -> bool:
+        """What the warden or its guardian wrote about undoing faults by themselves; False if they did not."""
+        said = [self._spec.directory / "logs" / f"{host.name}-{name}" for name in ("warden.log", "guardian.log")]
+        for path in said:
+            connection.get(f"{self._directory(host)}/{path.name.removeprefix(f'{host.name}-')}", path)
+        return any(path.exists() and path.stat().st_size for path in said)
 
     async def _remove(self) -> None:
         for task in self._announcing:
