@@ -123,7 +123,7 @@ def run(
 
     asked = commands.read_scenario(scenario, nodes, time, attack, option or ())
     plan = commands.plan_of(asked, seed, select.scheme_of(backend))
-    select.foresee(backend, plan.needs)
+    select.foresee(backend, plan.needs, hosts)
     tidy()
     chosen, notes = select.choose(backend, say, hosts)
     with screen.live(err) as observer:

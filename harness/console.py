@@ -16,7 +16,9 @@ from harness import screen
 out, err = screen.console(), screen.console(stderr=True)
 
 BackendOption = Annotated[str, typer.Option("--backend", help="auto, sim, process, docker or ssh")]
-HostsOption = Annotated[Path | None, typer.Option("--hosts", help="backend ssh: the hosts.toml (docs/hosts.md)")]
+HostsOption = Annotated[
+    str | None, typer.Option("--hosts", help="backend ssh or docker: hosts.toml, or ssh://A,ssh://B (docs/hosts.md)")
+]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="decides keys, workload, victims (default 1)")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else there")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="where run directories are made")]

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import docker
@@ -56,9 +55,9 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def examine(
-    fix: bool, progress: Progress, browser: bool = False, targets: bool = False, hosts: Path | None = None
+    fix: bool, progress: Progress, browser: bool = False, targets: bool = False, hosts: str | None = None
 ) -> Report:
-    """Look at everything, the hosts of a hosts.toml too; with `fix`, first provide engine, image and Toxiproxy and
+    """Look at everything, the hosts that `hosts` names too; with `fix`, first provide engine, image and Toxiproxy and
     remove leftovers; with `browser` a Chromium too, which only tests need; with `targets` the programs of systems that
     are not ours, which may have to be built. Never raises for what a machine lacks: that is a failed check. Raises
     UsageError for a hosts.toml that makes no sense."""
@@ -99,15 +98,15 @@ def examine(
     return Report(checks=tuple(checks), ok=ok, fixed=tuple(fixed))
 
 
-def clean(progress: Progress, hosts: Path | None = None) -> list[str]:
-    """Remove leftovers, our images, and our private engine with its data, on hosts of a hosts.toml everything of ours;
-    what was removed, a sentence each."""
+def clean(progress: Progress, hosts: str | None = None) -> list[str]:
+    """Remove leftovers, our images, and our private engine with its data, on hosts of a hosts.toml everything of ours,
+    runs in force there included; what was removed, a sentence each."""
     removed = cleaning.remove_all(progress)
     if hosts is None:
         return removed
     from harness.backends.ssh import backend
 
-    return [*removed, *backend.clean(hosts)]
+    return [*removed, *backend.clean(hosts, progress)]
 
 
 # ---------------------------------------------------------------- providing
@@ -241,14 +240,19 @@ def _disk() -> Check:
     return Check("disk", free >= FREE_BYTES, f"{free / 2**30:.1f} GiB free at {directory}", cure)
 
 
-def _hosts(file: Path | None, progress: Progress) -> list[Check]:
-    if file is None:
+def _hosts(named: str | None, progress: Progress) -> list[Check]:
+    """Two checks a host; only --backend docker needs its engine."""
+    if named is None:
         return []
-    from harness.backends.ssh import backend  # paramiko: only where there are hosts
+    from harness.backends.ssh import docker_hosts  # paramiko: only where there are hosts
 
-    found = backend.examine(file, progress)
     cure = "docs/hosts.md says what a host needs"
-    return [Check(where, not what, what or "all faults", cure if what else "") for where, what in found.items()]
+    checks = []
+    for found in docker_hosts.look(named, progress):
+        checks.append(Check(found.where, not found.lacks, found.lacks or "all faults", cure if found.lacks else ""))
+        what, engine_cure = (found.why, cure) if found.why else (found.engine, "")
+        checks.append(Check(f"engine of {found.where}", not found.why, what, engine_cure, optional=True))
+    return checks
 
 
 def _leftovers(fixed: bool) -> Check:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
 
 from faults.port import Capability, UnsupportedError
 from harness.backends.port import Backend, MachineError
@@ -16,25 +15,22 @@ CLASSES = {
     "sim": ("harness.backends.sim.backend", "SimBackend"),
     "ssh": ("harness.backends.ssh.backend", "SshBackend"),
 }
+HOSTED = {  # with --hosts
+    "docker": ("harness.backends.ssh.docker_hosts", "DockerHostsBackend"),
+    "ssh": CLASSES["ssh"],
+}
 NAMES = ("auto", *CLASSES)
 
 
-def choose(name: str, progress: Callable[[str], None], hosts: Path | None = None) -> tuple[Backend, list[str]]:
+def choose(name: str, progress: Callable[[str], None], hosts: str | None = None) -> tuple[Backend, list[str]]:
     """The backend called `name` and notes for run.json. "auto": containers if an engine answers or can be started.
-    `hosts`: the file that backend ssh needs.
+    `hosts`: the file that backend ssh needs, and that backend docker may have.
 
     Raises UsageError for a name nobody knows, MachineError when the named one cannot work here.
     """
-    if hosts is not None and name != "ssh":
-        raise UsageError(f"--hosts {hosts}: is for --backend ssh, not {name}")
-    if name not in NAMES:
-        raise UsageError(f"--backend {name}: no such backend; {nearest(name, list(NAMES))}")
-    if name == "ssh":
-        ssh = make(name, hosts)
-        ssh.prepare(progress)
-        return ssh, []
+    _known(name, hosts)
     if name != "auto":
-        return _prepared(name, progress), []
+        return _prepared(name, progress, hosts), []
     try:
         docker = _prepared("docker", progress)
     except MachineError as error:
@@ -44,9 +40,16 @@ def choose(name: str, progress: Callable[[str], None], hosts: Path | None = None
     return docker, []
 
 
-def _prepared(name: str, progress: Callable[[str], None]) -> Backend:
+def _known(name: str, hosts: str | None) -> None:
+    if name not in NAMES:
+        raise UsageError(f"--backend {name}: no such backend; {nearest(name, list(NAMES))}")
+    if hosts is not None and name not in HOSTED:
+        raise UsageError(f"--hosts {hosts}: is for --backend {' or '.join(HOSTED)}, not {name}")
+
+
+def _prepared(name: str, progress: Callable[[str], None], hosts: str | None = None) -> Backend:
     """The backend with what it needs in place (engine, image, proxy)."""
-    backend = make(name)
+    backend = make(name) if hosts is None else _hosted(name, hosts)
     backend.prepare(progress)
     return backend
 
@@ -70,8 +73,18 @@ def make(name: str, *settings: object) -> Backend:
     return backend
 
 
-def foresee(name: str, needs: Mapping[Capability, str]) -> None:
+def _hosted(name: str, hosts: str) -> Backend:
+    module, kind = HOSTED[name]
+    backend: Backend = getattr(import_module(module), kind)(hosts)
+    return backend
+
+
+def foresee(name: str, needs: Mapping[Capability, str], hosts: str | None = None) -> None:
     """Raise UnsupportedError, before anything is prepared, if nothing that `name` can mean has what is needed."""
+    if hosts is not None:
+        _known(name, hosts)
+        require(_hosted(name, hosts), needs)
+        return
     errors = []
     for candidate in ("docker", "process") if name == "auto" else (name,):
         try:
@@ -90,8 +103,11 @@ def require(backend: Backend, needs: Mapping[Capability, str]) -> None:
         return
     parts = []
     for capability in missing:
-        others = [name for name in CLASSES if name != backend.name and capability in make(name).capabilities]
+        others = [name for name in CLASSES if capability in make(name).capabilities]
         others = [name for name in others if set(needs) <= set(make(name).capabilities)] or others
-        cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
+        if backend.name in others:  # it has it, on this machine alone
+            cure = "leave --hosts away"
+        else:
+            cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
         parts.append(f"{capability.value!r} (needed by {needs[capability]}): {cure}")
     raise UnsupportedError(f"backend {backend.name!r} lacks {'; '.join(parts)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness.backends.docker import DockerBackend
 from harness.backends.port import MachineError
 from harness.provision.toxiproxy import ensure_toxiproxy
+from tests.live.on_hosts import STARTED
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,14 @@ def toxiproxy_server() -> Path:
         return ensure_toxiproxy(lambda _: None)
     except MachineError as error:
         pytest.skip(f"no Toxiproxy on this machine: {error}")
+
+
+@pytest.fixture
+def ended() -> Iterator[None]:
+    """No harness on hosts outlives its test, whatever that came to."""
+    STARTED.clear()
+    yield
+    for command in STARTED:
+        if command.process.poll() is None:
+            command.process.kill()
+            command.process.wait()

@@ -1,4 +1,7 @@
-"""Hosts to log in to: containers with sshd, on an internal network of their own, built without a registry."""
+"""Hosts to log in to: containers with sshd, on an internal network of their own, built without a registry.
+
+Root may log in, and `guest`, who may `sudo -n`. With `engines` a host can run a Docker engine of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import docker
 import docker.errors
@@ -24,12 +28,23 @@ from harness.backends.docker_network import create_network, labels, remove_netwo
 from harness.provision import debianpython
 from harness.provision.engine import Engine
 
-PACKAGES = ("openssh-server", "nftables", "iptables", "iproute2", "mount", "util-linux", "coreutils", "dash", "bash")
+PACKAGES = (
+    "openssh-server", "nftables", "iptables", "iproute2", "mount", "util-linux", "coreutils", "dash", "bash", "sudo",
+    "docker.io",
+)  # fmt: skip
+CAPABILITIES = ("NET_ADMIN", "SYS_ADMIN", "SYS_NICE")
+ENGINE: dict[str, Any] = {  # what an engine in a container needs: devices, and control groups and a disk of its own
+    "cgroupns": "private",
+    "device_cgroup_rules": ["a *:* rwm"],
+    "volumes": ["/var/lib/docker"],
+}
+GUEST = 1000
 DOCKERFILE = """FROM {base}
 COPY etc /etc
 COPY run /run
-RUN ["/bin/bash", "-c", "ln -sf iptables-nft /usr/sbin/iptables; mkdir -p /root/.ssh /tmp /var/tmp /run/sshd; \
-chmod 755 /run/sshd; chmod 700 /root /root/.ssh; chmod 600 /etc/ssh/host_key; chmod 1777 /tmp /var/tmp"]
+RUN ["/bin/bash", "-c", "ln -sf iptables-nft /usr/sbin/iptables; \
+mkdir -p /root/.ssh /home/guest/.ssh /tmp /var/tmp /run/sshd; chmod 755 /run/sshd; chmod 1777 /tmp /var/tmp; \
+chmod 700 /root /root/.ssh /home/guest/.ssh; chown -R 1000:1000 /home/guest; chmod 600 /etc/ssh/host_key"]
 LABEL moonquake=image
 CMD ["/usr/sbin/sshd", "-D", "-e", "-f", "/etc/ssh/test_config"]
 """
@@ -44,10 +59,15 @@ MaxSessions 100
 Subsystem sftp internal-sftp
 PidFile none
 """
+PERMIT = b"".join(b"%s sufficient pam_permit.so\n" % kind for kind in (b"auth", b"account", b"session"))
 FILES = {
-    "etc/passwd": b"root:x:0:0:root:/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/bin/false\n",
-    "etc/group": b"root:x:0:\nnogroup:x:65534:\n",
-    "etc/shadow": b"root:*:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\n",
+    "etc/passwd": b"root:x:0:0:root:/root:/bin/bash\nsshd:x:100:65534::/run/sshd:/bin/false\n"
+    b"guest:x:1000:1000:guest:/home/guest:/bin/bash\n",
+    "etc/group": b"root:x:0:\nnogroup:x:65534:\nguest:x:1000:\ndocker:x:998:\n",
+    "etc/shadow": b"".join(b"%s:*:19000:0:99999:7:::\n" % user for user in (b"root", b"sshd", b"guest")),
+    "etc/sudoers.d/guest": b"guest ALL=(ALL) NOPASSWD: ALL\n",
+    "etc/pam.d/sudo": PERMIT,
+    "etc/pam.d/other": PERMIT,
     "etc/ssh/test_config": SSHD.encode(),
     "run/sshd/keep": b"",
 }
@@ -85,25 +105,29 @@ class SshLab(msgspec.Struct, frozen=True):
         """With the keys of all hosts."""
         return self.directory / "known_hosts"
 
-    def file(self, name: str = "hosts.toml", lease: str = "20s", **changes: str) -> Path:
-        """A hosts.toml; `changes` replace keys that stand above the hosts."""
-        keys = {
+    def file(
+        self, name: str = "hosts.toml", lease: str = "20s", own: Mapping[str, str] | None = None, **changes: str | None
+    ) -> Path:
+        """A hosts.toml; `changes` replace keys that stand above the hosts (None: the key is left away), `own` is what
+        to write below a host's name."""
+        keys: dict[str, str | None] = {
             "user": "root",
             "key": str(self.directory / "key"),
             "known_hosts": str(self.known_hosts),
             "lease": lease,
             **changes,
         }
-        text = "".join(f'{key} = "{value}"\n' for key, value in keys.items())
-        text += "".join(f'\n[[host]]\nname = "{h.name}"\naddress = "{h.address}"\n' for h in self.hosts)
+        text = "".join(f'{key} = "{value}"\n' for key, value in keys.items() if value is not None)
+        for h in self.hosts:
+            text += f'\n[[host]]\nname = "{h.name}"\naddress = "{h.address}"\n{(own or {}).get(h.name, "")}\n'
         path = self.directory / name
         path.write_text(text)
         return path
 
 
 @contextmanager
-def ssh_lab(engine: Engine, directory: Path, count: int = 4) -> Iterator[SshLab]:
-    """`count` hosts; gone on leaving."""
+def ssh_lab(engine: Engine, directory: Path, count: int = 4, engines: bool = False) -> Iterator[SshLab]:
+    """`count` hosts, that can run Docker engines if asked for; gone on leaving."""
     run_id = f"ssh{secrets.token_hex(3)}"
     names = [chr(ord("a") + number) for number in range(count)]
     key = paramiko.ECDSAKey.generate()
@@ -121,11 +145,13 @@ def ssh_lab(engine: Engine, directory: Path, count: int = 4) -> Iterator[SshLab]
                     labels=labels(run_id),
                     network=made.network.name,
                     networking_config={made.network.name: endpoint},
-                    cap_add=["NET_ADMIN", "SYS_ADMIN", "SYS_NICE"],
+                    cap_add=[*CAPABILITIES, *(["SYS_PTRACE"] if engines else [])],
                     security_opt=["apparmor=unconfined", "seccomp=unconfined"],
+                    **(ENGINE if engines else {}),
                 )
                 containers.append(container)
-                container.put_archive("/root/.ssh", _tar({"authorized_keys": _public(key)}, 0o600))
+                for home, uid in (("/root", 0), ("/home/guest", GUEST)):
+                    container.put_archive(f"{home}/.ssh", _tar({"authorized_keys": _public(key)}, 0o600, uid))
                 container.start()
             hosts = tuple(TestHost(n, made.addresses[n], c) for n, c in zip(names, containers, strict=True))
             for host in hosts:
@@ -170,12 +196,12 @@ def _image(client: docker.DockerClient, directory: Path) -> tuple[str, str]:
     return tag, public
 
 
-def _tar(files: dict[str, bytes], mode: int = 0o644) -> bytes:
+def _tar(files: dict[str, bytes], mode: int = 0o644, uid: int = 0) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), mode
+            info.size, info.mode, info.uid, info.gid = len(data), mode, uid, uid
             tar.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 

@@ -88,8 +88,8 @@ def test_no_hosts_and_no_file(tmp_path: Path) -> None:
         read_hosts(tmp_path / "none.toml")
     with pytest.raises(UsageError, match=r"--hosts hosts\.toml"):
         SshBackend().prepare(lambda _: None)
-    with pytest.raises(UsageError, match="is for --backend ssh, not sim"):
-        select.choose("sim", lambda _: None, tmp_path / "hosts.toml")
+    with pytest.raises(UsageError, match="is for --backend docker or ssh, not sim"):
+        select.choose("sim", lambda _: None, str(tmp_path / "hosts.toml"))
     with pytest.raises(MachineError, match="no IPv4 address"):
         read_hosts(hosts_file(tmp_path, GOOD.replace("198.18.0.3", "no-such-host.invalid")))
 

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -14,6 +13,7 @@ from faults.port import Capability
 from harness.backends.port import ClusterSpec
 from harness.backends.ssh import payload, removal
 from harness.backends.ssh.cluster import SshCluster
+from harness.backends.ssh.connection import Connection
 from harness.backends.ssh.hosts import Host, Hosts, read_hosts
 from harness.outcome import MachineError, UsageError
 
@@ -33,21 +33,23 @@ class SshBackend:
     name = "ssh"
     scheme = "ed25519"
     new_loop = staticmethod(asyncio.new_event_loop)
+    bears = "a longer `lease` in hosts.toml bears a busier machine or network"
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, named: str = "") -> None:
+        """`named`: the file, or URLs (hosts.py)."""
         self.capabilities = CAPABILITIES
-        self._file = file
+        self._named = named
         self._hosts: Hosts | None = None
         self._paths: dict[str, str] = {}
         self._layer = ""
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Look every host over and upload what it has not. Raises UsageError for the file, MachineError for a host."""
-        if self._file is None:
+        if not self._named:
             raise UsageError("--backend ssh: which hosts? Add --hosts hosts.toml (docs/hosts.md shows one)")
-        hosts = read_hosts(self._file)
+        hosts = read_hosts(self._named)
         with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda host: _provide(host, progress), hosts.hosts))
+            found = list(pool.map(lambda host: self._provide(host, progress), hosts.hosts))
         lacking: dict[str, str] = {}
         for host, (path, missing) in zip(hosts.hosts, found, strict=True):
             self._paths[host.name] = path
@@ -67,41 +69,57 @@ class SshBackend:
         if self._hosts is None:
             await asyncio.to_thread(self.prepare, lambda _: None)
         assert self._hosts is not None
-        async with AsyncExitStack() as stack:
-            cluster = SshCluster(spec, self._hosts, self._paths, self.capabilities, self._layer)
-            stack.push_async_callback(cluster.remove)
-            await cluster.bring_up()
-            yield cluster
+        cluster = self._cluster(spec, self._hosts)
+        lost: MachineError | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(cluster.remove)
+                await cluster.bring_up()
+                yield cluster
+        except MachineError as error:
+            lost = error
         if cluster.lapsed:
+            also = f"\nAnd: {lost}" if lost else ""
             raise MachineError(
                 f"hosts undid every fault and delay by themselves in the middle of the run: {cluster.lapsed}. "
-                "The run proves nothing; a longer `lease` in hosts.toml bears a busier machine or network"
-            )
+                f"The run proves nothing; {self.bears}{also}"
+            ) from lost
+        if lost:
+            raise lost
+
+    def _cluster(self, spec: ClusterSpec, hosts: Hosts) -> SshCluster:
+        return SshCluster(spec, hosts, self._paths, self.capabilities, self._layer)
+
+    def _provide(self, host: Host, progress: Callable[[str], None]) -> tuple[str, dict[str, str]]:
+        with removal.fresh(host) as connection:
+            path, missing = look_over(connection, progress)
+            self._equip(connection, path, progress)
+            return path, missing
+
+    def _equip(self, connection: Connection, path: str, progress: Callable[[str], None]) -> None:
+        """What a host needs beside that."""
 
 
-def examine(file: Path, progress: Callable[[str], None]) -> dict[str, str]:
-    """Host -> what it lacks, or why it cannot be used; empty when all is well. Uploads what is missing. Raises
-    UsageError for the file."""
-    found = {}
-    for host in read_hosts(file).hosts:
+def look_over(connection: Connection, progress: Callable[[str], None]) -> tuple[str, dict[str, str]]:
+    """Upload what is missing: (PYTHONPATH there, what the host cannot do and why). Raises MachineError."""
+    path = payload.provide(connection, payload.examine(connection), progress)
+    said = connection.run(removal.privileged(connection.host, path, PROBE))
+    return path, msgspec.json.decode(said, type=dict[str, str])
+
+
+def clean(named: str, progress: Callable[[str], None]) -> list[str]:
+    """Remove everything of ours from every host, what was removed, a sentence each. Raises MachineError, when all were
+    tried, for those that could not be cleaned."""
+    removed, failures = [], []
+    for host in read_hosts(named).hosts:
         try:
-            _, missing = _provide(host, progress)
-            found[host.where] = "; ".join(f"no {what}: {why}" for what, why in sorted(missing.items()))
+            found = removal.remove_all(host, progress)
         except MachineError as error:
-            found[host.where] = str(error)
-    return found
-
-
-def clean(file: Path) -> list[str]:
-    """Remove our directory from every host. Raises MachineError for the first that cannot be cleaned."""
-    hosts = read_hosts(file).hosts
-    for host in hosts:
-        removal.remove_all(host)
-    return [f"removed {host.directory} on {host.where}" for host in hosts]
-
-
-def _provide(host: Host, progress: Callable[[str], None]) -> tuple[str, dict[str, str]]:
-    with removal.fresh(host) as connection:
-        path = payload.provide(connection, payload.examine(connection), progress)
-        said = connection.run(removal.privileged(host, path, PROBE))
-        return path, msgspec.json.decode(said, type=dict[str, str])
+            failures.append(str(error))
+            continue
+        for line in found:
+            progress(line)
+        removed += found
+    if failures:
+        raise MachineError("\n".join(failures))
+    return removed

@@ -31,7 +31,7 @@ class WardenClient:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
-        self._ended = ""
+        self._ended = ""  # why the warden is gone
         self._sending = threading.Lock()
         self._left = self._arrived = 0  # when bytes last left and arrived
         threading.Thread(target=self._listen, name=f"warden of {connection.host.name}", daemon=True).start()
@@ -39,15 +39,20 @@ class WardenClient:
 
     @classmethod
     async def start(
-        cls, connection: Connection, directory: str, path: str, run_id: str, lease_s: float, seed: int
+        cls, connection: Connection, directory: str, path: str, run_id: str, lease_s: float, seed: int, *more: str
     ) -> WardenClient:
-        """Start the warden of a run. `path`: the PYTHONPATH of payload.provide."""
+        """Start the warden of a run. `path`: the PYTHONPATH of payload.provide; `more`: further words for it."""
         words = ["env", f"PYTHONPATH={path}", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "python3", "-P", "-m",
-                 WARDEN, directory, run_id, str(lease_s), str(seed)]  # fmt: skip
+                 WARDEN, directory, run_id, str(lease_s), str(seed), *more]  # fmt: skip
         if connection.host.sudo:
             words = ["sudo", "-n", *words]
         channel = await asyncio.to_thread(connection.open, shlex.join(words))
         return cls(connection, channel)
+
+    @property
+    def gone(self) -> bool:
+        """Was the connection or the warden lost?"""
+        return bool(self._ended)
 
     async def ask(self, op: str, timeout_s: float = ANSWER_S, **words: Any) -> dict[str, Any]:
         """The answer to one request."""

@@ -28,7 +28,9 @@ from harness.outcome import MachineError
 from nodes.runtime.config import NodeConfig
 
 START_S = 90.0
+SPAWN_S = FINISH_S = 180.0  # an engine makes and removes containers; a busy one is slow
 FIRST_PACKET_S = 20.0
+HEALED_S = 30.0
 DISK_BYTES = 512 * 2**20
 NOT_DELAYED = (
     "the nodes' packets do not reach the delay daemons of their hosts, so no delay would be real; is a firewall in the "
@@ -75,7 +77,7 @@ class SshCluster:
         if spec.base:
             await links.shape(spec.base, None)
         await together(self._equip(name) for name in self._hosts)
-        await together(self._ask(node.id, "spawn") for node in spec.nodes)
+        await together(self._ask(node.id, "spawn", timeout_s=SPAWN_S) for node in spec.nodes)
         self.gateways = {g: f"http://{self._seats[g].address}:{self._seats[g].http}" for g in spec.roster.gateways}
         await together(self._answers(node.id) for node in spec.nodes)
         if any(shape != Shape() for shape in spec.base.values()):
@@ -142,7 +144,7 @@ class SshCluster:
 
     async def start(self, node: NodeId) -> None:
         """See `faults.port.Cluster`."""
-        await self._ask(node, "spawn")
+        await self._ask(node, "spawn", timeout_s=SPAWN_S)
         await self._answers(node)
 
     async def wipe(self, node: NodeId) -> None:
@@ -215,12 +217,22 @@ class SshCluster:
         removal.register(self._spec.run_id, host, directory, self._paths[host.name])
         connection = await asyncio.to_thread(Connection.connect, host)
         client = await WardenClient.start(
-            connection, directory, self._paths[host.name], self._spec.run_id, self._lease_s, self._spec.seed
+            connection,
+            directory,
+            self._paths[host.name],
+            self._spec.run_id,
+            self._lease_s,
+            self._spec.seed,
+            *self._warden_words(host),
         )
         self._clients[host.name] = client
         offset, uncertain = await client.clock_offset()
         self._offsets[host.name] = offset
         self._note(f"clock of host {host.name}: {offset / 1e6:+.3f} ms on ours, to {uncertain / 1e6:.3f} ms")
+
+    def _warden_words(self, host: Host) -> tuple[str, ...]:
+        """What the host's warden is told beside the run."""
+        return ()
 
     async def _seat(self, name: str) -> None:
         """Users and ports for the host's nodes."""
@@ -349,15 +361,25 @@ class SshCluster:
                     trace.parent.mkdir(parents=True, exist_ok=True)
                     connection.get(f"{there}/nodes/{node.id}/data/trace.jsonl", trace)
                     connection.get(f"{there}/logs/{node.id}.log", self._spec.directory / "logs" / f"{node.id}.log")
-            for name in ("warden.log", "guardian.log"):
-                connection.get(f"{there}/{name}", self._spec.directory / "logs" / f"{host.name}-{name}")
+            client, deadline = self._clients.get(host.name), time.monotonic() + HEALED_S
+            while not self._fetch_words(connection, host) and client is not None and client.gone:
+                if time.monotonic() > deadline:
+                    break  # whoever was left there was killed, too
+                time.sleep(0.2)
+
+    def _fetch_words(self, connection: Connection, host: Host) -> bool:
+        """What the warden or its guardian wrote about undoing faults by themselves; False if they did not."""
+        said = [self._spec.directory / "logs" / f"{host.name}-{name}" for name in ("warden.log", "guardian.log")]
+        for path in said:
+            connection.get(f"{self._directory(host)}/{path.name.removeprefix(f'{host.name}-')}", path)
+        return any(path.exists() and path.stat().st_size for path in said)
 
     async def _remove(self) -> None:
         for task in self._announcing:
             task.cancel()
         await self._collect()
         for client in self._clients.values():
-            await self._quietly(client.ask("finish"))
+            await self._quietly(client.ask("finish", timeout_s=FINISH_S))
             client.close()
         failures = await asyncio.gather(
             *(asyncio.to_thread(removal.remove, host, self._directory(host), self._paths[host.name])

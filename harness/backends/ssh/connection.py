@@ -62,6 +62,11 @@ class Connection:
             ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             client.close()
+            if key is None and "No authentication methods" in str(error):
+                raise MachineError(
+                    f"{host.where}: the SSH agent offers no key, and hosts.toml names no `key`; `ssh-add -l` shows the "
+                    "keys that it holds (SSH_AUTH_SOCK says where it is), `ssh-add KEY` gives it one"
+                ) from error
             if isinstance(error, FileNotFoundError) and key:
                 raise MachineError(f"{host.where}: key {key}: no such file; make one by `ssh-keygen`") from error
             raise MachineError(

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import py_compile
+import secrets
 import shlex
 import sys
 import tarfile
@@ -41,7 +42,9 @@ HOST_FILES = (
     "harness/backends/shaping.py",
     "harness/backends/ssh/__init__.py",
     "harness/backends/ssh/host/__init__.py",
+    "harness/backends/ssh/host/containers.py",
     "harness/backends/ssh/host/disk.py",
+    "harness/backends/ssh/host/engine.py",
     "harness/backends/ssh/host/filter.py",
     "harness/backends/ssh/host/guardian.py",
     "harness/backends/ssh/host/inforce.py",
@@ -122,18 +125,25 @@ def examine(connection: Connection) -> Examined:
 
 def provide(connection: Connection, found: Examined, progress: Callable[[str], None]) -> str:
     """Upload what is missing; PYTHONPATH for everything that runs there."""
-    paths = []
+    ours = provide_sources(connection, found, progress)
     version = ".".join(map(str, found.version))
-    for what, data in (("sources", sources(version)), ("dependencies", dependencies(version, found.machine))):
-        digest = hashlib.sha256(data).hexdigest()[:24]
-        target = f"{connection.host.directory}/cache/{digest}"
-        if digest not in found.cache:
-            progress(f"{connection.host.where}: uploading {what} ({len(data) / 2**20:.1f} MiB)")
-            part = f"{target}.{hashlib.sha256(str(id(connection)).encode()).hexdigest()[:8]}.part"
-            connection.put(data, part)
-            connection.run(f"python3 -c {shlex.quote(_UNPACK)} {shlex.quote(part)} {shlex.quote(target)}")
-        paths.append(target)
-    return ":".join(paths)
+    return f"{ours}:{_provide(connection, found, 'dependencies', dependencies(version, found.machine), progress)}"
+
+
+def provide_sources(connection: Connection, found: Examined, progress: Callable[[str], None]) -> str:
+    """Upload our sources if they are missing; PYTHONPATH for what needs only Python, as cleaning up does."""
+    return _provide(connection, found, "sources", sources(".".join(map(str, found.version))), progress)
+
+
+def _provide(connection: Connection, found: Examined, what: str, data: bytes, progress: Callable[[str], None]) -> str:
+    digest = hashlib.sha256(data).hexdigest()[:24]
+    target = f"{connection.host.directory}/cache/{digest}"
+    if digest not in found.cache:
+        progress(f"{connection.host.where}: uploading {what} ({len(data) / 2**20:.1f} MiB)")
+        part = f"{target}.{secrets.token_hex(4)}.part"
+        connection.put(data, part)
+        connection.run(f"python3 -c {shlex.quote(_UNPACK)} {shlex.quote(part)} {shlex.quote(target)}")
+    return target
 
 
 @cache

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from harness.backends import leftovers
+from harness.backends.ssh import payload
 from harness.backends.ssh.connection import Connection
 from harness.backends.ssh.hosts import Host
 
 KIND = "ssh"
 SWEEP = "harness.backends.ssh.host.sweep"
+REMOVE_S = CLEAN_S = 600.0  # many containers on a busy host
 
 
 class Remains(msgspec.Struct, frozen=True):
@@ -37,17 +39,20 @@ def remover(ident: str) -> str | None:
 
 
 def remove(host: Host, directory: str, path: str) -> str:
-    """Undo, end and remove everything of the run there; what was still in force. Raises MachineError."""
+    """Undo, end and remove everything of the run there; what was still in force. Where its directory is gone, somebody
+    cleaned up, and maybe removed the uploads as well. Raises MachineError."""
+    command = f"test ! -d {shlex.quote(directory)} || {privileged(host, path, SWEEP, directory)}"
     with fresh(host) as connection:
-        return connection.run(privileged(host, path, SWEEP, directory))
+        return connection.run(command, timeout_s=REMOVE_S)
 
 
-def remove_all(host: Host) -> None:
-    """Remove our whole directory, uploads included. Runs in progress there lose their files."""
-    script = "import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)"
-    words = ["python3", "-c", script, host.directory]
+def remove_all(host: Host, progress: Callable[[str], None]) -> list[str]:
+    """End the runs that are in force there, undo their faults, and remove everything of ours: containers and images of
+    its engine, our whole directory, uploads included. A sentence for each. Raises MachineError."""
     with fresh(host) as connection:
-        connection.run(shlex.join(["sudo", "-n", *words] if host.sudo else words))
+        path = payload.provide_sources(connection, payload.examine(connection), progress)
+        said = connection.run(privileged(host, path, SWEEP, "--all", host.directory, host.engine), timeout_s=CLEAN_S)
+    return [f"{line} on {host.where}" for line in said.splitlines()]
 
 
 def privileged(host: Host, path: str, module: str, *words: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.processes import process_start
+from harness.backends.ssh.host.engine import Engine, EngineError, run_label
 from harness.provision.packages import find_tool
 
 STATE = "state.json"
@@ -38,6 +39,9 @@ class InForce:
         self.disks: dict[str, str] = {}  # mount point -> size as mount(8) says it
         self.clocks: list[str] = []  # nodes whose clocks may be off
         self.closed = False  # everything was undone in order: nothing for the guardian to do
+        self.engine = ""  # socket of the Docker engine whose containers the nodes are; empty: they are processes
+        self.run_id = ""  # what its containers are labelled with
+        self.ending = False  # nothing is to be started any more
 
     @classmethod
     def load(cls, directory: Path) -> InForce:
@@ -74,13 +78,21 @@ class InForce:
                 done.append(f"the clock of {node} is true")
         return done
 
-    def end_nodes(self) -> None:
-        """kill -9 every node; returns when they are gone, or after a few seconds."""
+    def end_nodes(self) -> list[str]:
+        """kill -9 every node, and remove its container; returns when they are gone, or after a few seconds. What could
+        not be removed, in words."""
+        self.ending = True
         idents = [str(entry.get("ident", "")) for entry in self.nodes.values()]
         waiting = [ident for ident in idents if signal_process(ident, signal.SIGKILL)]
         deadline = time.monotonic() + END_S
         while time.monotonic() < deadline and any(alive(ident) for ident in waiting):
             time.sleep(0.02)
+        try:
+            if self.engine:
+                Engine(self.engine).remove_labelled(run_label(self.run_id))
+        except EngineError as error:
+            return [f"containers of run {self.run_id} may be left, and go when the engine is back: {error}"]
+        return []
 
     def unmount(self) -> None:
         """Give the disks back; what was on them is gone."""

@@ -53,8 +53,12 @@ class HostNode:
         """Is the process alive (maybe stopped)?"""
         return self._process is not None and self._process.poll() is None
 
-    def spawn(self) -> int:
-        """Start it, in the event loop's thread: the kernel kills it when that thread ends. Returns the pid."""
+    async def spawn(self) -> int:
+        """Start it; returns the pid."""
+        return self._launch()
+
+    def _launch(self) -> int:
+        """In the event loop's thread: the kernel kills the node when that thread ends."""
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
         more: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.uid >= 0 else {}

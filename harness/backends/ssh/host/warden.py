@@ -1,5 +1,7 @@
 """The warden: `python -m harness.backends.ssh.host.warden DIRECTORY RUN_ID LEASE_S SEED`, started over SSH.
 
+With two more words, ENGINE IMAGE, nodes are containers of the Docker engine at that socket, else processes.
+
 One JSON request a line comes in by standard input, {"id": 1, "op": "cut", ...}; each is answered by one line of
 standard output, {"id": 1, ...} or {"id": 1, "error": TEXT}. Everything that hurts stands under a lease:
 
@@ -28,6 +30,8 @@ from harness.backends.ports import free_ports
 from harness.backends.processes import process_ident
 from harness.backends.ssh.host import disk
 from harness.backends.ssh.host import filter as packets
+from harness.backends.ssh.host.containers import ContainerNode, Containers, trouble
+from harness.backends.ssh.host.engine import Engine
 from harness.backends.ssh.host.inforce import InForce, ask
 from harness.backends.ssh.host.nodes import HostNode, usable_uid
 from harness.backends.ssh.host.sweep import WARDEN
@@ -46,9 +50,13 @@ Answer = dict[str, Any]
 class Warden:
     """One run on this host."""
 
-    def __init__(self, directory: Path, run_id: str, lease_s: float, seed: int) -> None:
+    def __init__(
+        self, directory: Path, run_id: str, lease_s: float, seed: int, engine: str = "", image: str = ""
+    ) -> None:
         self.directory = directory
         self.state = InForce(directory)
+        self.state.engine, self.state.run_id = engine, run_id
+        self._containers = Containers(Engine(engine), image, run_id)
         self.filter = packets.Filter(self.state, run_id, seed)
         self.nodes: dict[str, HostNode] = {}
         self.lease_s = lease_s
@@ -72,13 +80,14 @@ class Warden:
         self._guard()
         reading = asyncio.create_task(self._read(reader))
         watching = asyncio.create_task(self._watch())
+        engine = asyncio.create_task(self._watch_engine())
         ended = asyncio.create_task(self.ending.wait())
         await asyncio.wait((reading, watching, ended), return_when=asyncio.FIRST_COMPLETED)
         if not self.state.closed:
             self._heal("the connection was closed" if reading.done() else "the harness is gone")
-            self.state.end_nodes()
+            self._note(await self._end_nodes())
         self.filter.close()
-        for task in (reading, watching, ended):
+        for task in (reading, watching, engine, ended):
             task.cancel()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
@@ -108,8 +117,26 @@ class Warden:
         self.lapsed = self.lapsed or why
         done = self.state.heal()
         self.filter.close()
+        self._note([f"{why}: {'; '.join(done) or 'nothing was in force'}"])
+
+    def _note(self, lines: list[str]) -> None:
         with (self.directory / LOG).open("a") as log:
-            log.write(f"{why}: {'; '.join(done) or 'nothing was in force'}\n")
+            log.writelines(f"{line}\n" for line in lines)
+
+    async def _end_nodes(self) -> list[str]:
+        """In a thread: an engine takes its time, and a guardian that hears nothing would kill us."""
+        ending = asyncio.create_task(asyncio.to_thread(self.state.end_nodes))
+        while not ending.done():
+            self._beat()
+            await asyncio.wait((ending,), timeout=TICK_S)
+        return ending.result()
+
+    async def _watch_engine(self) -> None:
+        """A run whose engine ends, or is told by somebody else to end nodes, is void as one whose lease was over."""
+        if self.state.engine:
+            why = await trouble(Engine(self.state.engine), self.state.run_id)
+            if not self.state.ending and not self.lapsed:
+                self._heal(why)
 
     def _guard(self) -> None:
         silence_s = 2 * self.lease_s
@@ -170,7 +197,8 @@ class Warden:
     async def op_node(self, request: dict[str, Any]) -> Answer:
         """Make a node's directory and disk; starts nothing."""
         user = (int(request["uid"]), int(request["gid"]))
-        node = HostNode(self.directory, self.state, request["node"], user, request["control"], request["arguments"])
+        words = (self.directory, self.state, request["node"], user, request["control"], request["arguments"])
+        node = ContainerNode(self._containers, *words) if self.state.engine else HostNode(*words)
         if request["disk"] and str(node.data) not in self.state.disks:
             node.data.mkdir(parents=True, exist_ok=True)
             disk.make(self.state, node.data, int(request["disk"]), max(node.uid, 0))
@@ -185,6 +213,7 @@ class Warden:
         if request["gid"] >= 0:
             os.chown(path, -1, request["gid"])
         path.chmod(0o770)
+        self._containers.shared.append(str(path))
         return {"path": str(path)}
 
     async def op_file(self, request: dict[str, Any]) -> Answer:
@@ -192,10 +221,11 @@ class Warden:
         path = self.directory / Path(str(request["name"])).name
         path.write_bytes(base64.b64decode(request["data"]))
         path.chmod(0o644)
+        self._containers.shared.append(str(path))
         return {"path": str(path)}
 
     async def op_spawn(self, request: dict[str, Any]) -> Answer:
-        return {"pid": self._node(request).spawn()}
+        return {"pid": await self._node(request).spawn()}
 
     async def op_signal(self, request: dict[str, Any]) -> Answer:
         """KILL (waits for the end), STOP (under the lease) or CONT."""
@@ -279,7 +309,7 @@ class Warden:
     async def op_finish(self, _: dict[str, Any]) -> Answer:
         """Undo everything, end everything; what nodes left on disk stays for collection, but bounded disks go."""
         done = self.state.heal()
-        self.state.end_nodes()
+        done += await self._end_nodes()
         self.filter.close()
         self.state.unmount()
         self.state.closed = True
@@ -303,7 +333,7 @@ def main() -> int:
     with contextlib.suppress(OSError):  # not root: then we are as late as the nodes are
         os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     directory.mkdir(parents=True, exist_ok=True)
-    warden = Warden(directory, run_id, lease_s, seed)
+    warden = Warden(directory, run_id, lease_s, seed, *sys.argv[5:7])
     asyncio.run(warden.serve())
     return 0
 
