@@ -102,12 +102,12 @@ def require(backend: Backend, needs: Mapping[Capability, str]) -> None:
     if not missing:
         return
     parts = []
+    alone = make(backend.name) if backend.name in CLASSES else backend
     for capability in missing:
-        others = [name for name in CLASSES if capability in make(name).capabilities]
+        others = [name for name in CLASSES if name != backend.name and capability in make(name).capabilities]
         others = [name for name in others if set(needs) <= set(make(name).capabilities)] or others
-        if backend.name in others:  # it has it, on this machine alone
-            cure = "leave --hosts away"
-        else:
-            cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
+        cure = f"use --backend {' or '.join(others)}" if others else "no backend has it yet"
+        if type(alone) is not type(backend) and backend.name in HOSTED and capability in alone.capabilities:
+            cure = "leave --hosts away"  # it has it on one machine
         parts.append(f"{capability.value!r} (needed by {needs[capability]}): {cure}")
     raise UnsupportedError(f"backend {backend.name!r} lacks {'; '.join(parts)}")

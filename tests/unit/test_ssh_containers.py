@@ -300,5 +300,10 @@ def test_what_only_one_machine_has_is_refused_over_hosts() -> None:
         select.foresee("docker", {Capability.PROGRAM: "target etcd"}, urls)
     with pytest.raises(UnsupportedError, match="use --backend"):
         select.foresee("ssh", {Capability.PROGRAM: "target etcd"}, urls)
+    backend = select.make("ssh")
+    backend.capabilities = frozenset()  # as found on hosts that can do nothing
+    with pytest.raises(UnsupportedError) as caught:
+        select.require(backend, {Capability.CUT: "fault partition"})
+    assert "leave --hosts away" not in str(caught.value)
     with pytest.raises(UsageError, match="is for --backend docker or ssh, not auto"):
         select.foresee("auto", {}, urls)
