@@ -51,6 +51,15 @@ def figures(cases: Sequence[Case] = CASES) -> Iterator[dict[str, Any]]:
             cost = measured([sys.executable, "-m", "harness.cli", "check", directory, *chosen, "--json"])
         for what, unit, value in (("CPU", "CPU s", cost.seconds), ("memory", "MB", cost.megabytes)):
             row: dict[str, Any] = {"name": f"safety checkers, {case.name}: {what}", "value": value, "unit": unit}
-            verdicts = " ".join(sorted({verdict["status"] for verdict in msgspec.json.decode(cost.said)["verdicts"]}))
+            said = msgspec.json.decode(cost.said)["verdicts"]
+            verdicts = " ".join(sorted({verdict["status"] for verdict in said}))
             note = f"{records:,} records, {len(PLANTS)} checkers"
+            if case.planted:
+                note += f", {found(said)} of {len(PLANTS)} planted violations found"
             yield row | {"peer": None, "ratio": None, "verdict": verdicts, "note": note}
+
+
+def found(verdicts: Sequence[dict[str, Any]]) -> int:
+    """How many of the planted violations their checkers found, by the kind of anomaly."""
+    told = {verdict["property"]: {anomaly["kind"] for anomaly in verdict["anomalies"]} for verdict in verdicts}
+    return sum(kind in told.get(checker, ()) for checker, (kind, _) in PLANTS.items())

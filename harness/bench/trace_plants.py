@@ -68,7 +68,8 @@ def _lower_lock(made: Made) -> None:
 
 def _second_effect(made: Made) -> None:
     table = made.tables["execute"]
-    table["@applied"][_at(made, "execute", height=_middle(made))] = table["@applied"][_at(made, "execute", height=1)[0]]
+    rows = _at(made, "execute", height=_middle(made) + 1)  # beside the height at which one node executes differently
+    table["@applied"][rows] = table["@applied"][_at(made, "execute", height=1)[0]]
 
 
 def _leap(made: Made) -> None:

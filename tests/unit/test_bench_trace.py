@@ -8,7 +8,7 @@ import pytest
 
 from checkers.registry import judge
 from harness import judging
-from harness.bench.checkers_trace import Case, figures
+from harness.bench.checkers_trace import Case, figures, found
 from harness.bench.trace_plants import PLANTS
 from harness.bench.traces import Made, Shape, generate, save
 from results.store import Run
@@ -78,3 +78,6 @@ def test_the_figures_are_those_of_a_process_of_its_own() -> None:
     rows = list(figures([Case("small", SHAPE), Case("small, violated", SHAPE, planted=True)]))
     assert [row["verdict"] for row in rows] == ["PASS", "PASS", "FAIL", "FAIL"]
     assert all(row["value"] > 0 and row["unit"] in ("CPU s", "MB") for row in rows)
+    assert ["planted" in row["note"] for row in rows] == [False, False, True, True]
+    assert rows[2]["note"].endswith("8 of 8 planted violations found")
+    assert found([{"property": "fork", "anomalies": [{"kind": "fork"}]}, {"property": "votes", "anomalies": []}]) == 1
