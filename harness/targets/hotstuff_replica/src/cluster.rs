@@ -235,14 +235,18 @@ mod tests {
         those.next().filter(|_| highest > 5 && those.next().is_none())
     }
 
+    /// Where the others have not locked on what came later (a machine so slow that their views timed out) they take the
+    /// newest certificate from the one that is back, and go on. So a few tries may be needed; one is nearly always enough.
     #[test]
     fn who_is_a_block_ahead_asks_itself_and_four_replicas_stand_still() {
-        let cluster = one_ahead_that_missed_a_block("standstill", false);
-        let (heights, views) = (cluster.progress.heights(), cluster.progress.views());
-        assert!(ahead(&heights).is_some(), "one is ahead: {heights:?}");
-        let latest = *views.iter().max().unwrap();
-        cluster.until("12 more views of all", |progress| progress.views().iter().all(|view| *view > latest + 12));
-        assert_eq!(cluster.progress.heights(), heights, "all are up, and nothing is committed");
+        let stood = (0..5).any(|attempt| {
+            let cluster = one_ahead_that_missed_a_block(&format!("standstill-{attempt}"), false);
+            let (heights, views) = (cluster.progress.heights(), cluster.progress.views());
+            let latest = *views.iter().max().unwrap();
+            cluster.until("12 more views of all", |progress| progress.views().iter().all(|view| *view > latest + 12));
+            ahead(&heights).is_some() && cluster.progress.heights() == heights
+        });
+        assert!(stood, "a replica that is ahead finds help without a stand-in: is it needed any more?");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Config {
     /// A leader with nothing to propose waits this long; with something, `busy_ms` (0: at once).
     pub idle_ms: u64,
     pub busy_ms: u64,
-    /// Leave in the crate's defects that we know and can mend from outside (`store.rs`, `links.rs`).
+    /// Leave in the crate's defects that we know and can mend from outside (`store.rs`, `mends.rs`).
     #[serde(default)]
     pub as_published: bool,
 }
