@@ -149,7 +149,7 @@ NEW: dict[str, Mutant] = {
     "opportunities are everybody's": ("censorship", inclusion.Timeline.__init__, "(leader in steady)", "(leader not in steady)"),
     # ------------------------------------------------------------ availability, state-root, acknowledged, conservation
     "who votes need not hold": ("availability", availability._voted_blindly, 'event["node"] in steady', "False"),
-    "one holder at the gateway will do": ("availability", availability._held_by_nobody, "not members & held", "not set(index.info.tribe) - held"),
+    "one holder at the gateway will do": ("availability", availability._held_by_nobody, "members & held.get(event[\"batch\"], {}).keys()", "held.get(event[\"batch\"], {})"),
     "the last seconds are always grace": ("availability", availability.Availability.judge, "+ grace > index.end", "+ grace > 0"),
     "no grace": ("availability", availability.Availability.judge, "if missing:", "if not missing:"),
     "bodies prove nothing": ("availability", availability.Availability.judge, "for event in index.bodies[1]:", "for event in index.bodies[1][:0]:"),

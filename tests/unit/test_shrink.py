@@ -192,7 +192,7 @@ def test_the_report_shows_the_chart_and_cannot_be_scripted_by_it(outcome: shrink
     assert code == Exit.AS_EXPECTED
     page = (outcome.run / "report.html").read_text()
     encoded = base64.b64encode(outcome.chart.read_bytes()).decode()
-    assert f'<img src="data:image/svg+xml;base64,{encoded}"' in page
+    assert f' src="data:image/svg+xml;base64,{encoded}" alt="message-sequence chart of the shrunk violation"' in page
 
 
 def test_the_command_answers_in_json(fork_run: Path, command: Command) -> None:
