@@ -149,7 +149,8 @@ NEW: dict[str, Mutant] = {
     "opportunities are everybody's": ("censorship", inclusion.Timeline.__init__, "(leader in steady)", "(leader not in steady)"),
     # ------------------------------------------------------------ availability, state-root, acknowledged, conservation
     "who votes need not hold": ("availability", availability._voted_blindly, 'event["node"] in steady', "False"),
-    "one holder at the gateway will do": ("availability", availability._held_by_nobody, "members & held.get(event[\"batch\"], {}).keys()", "held.get(event[\"batch\"], {})"),
+    "who held something held this": ("availability", availability._held_by_nobody, "members & held.get(event[\"batch\"], {}).keys()", "members & {node for times in held.values() for node in times}"),
+    "a voter that was not killed is excused": ("availability", availability._unwritten, "any(last <= first for node in signers for last, _ in spans.get(node, ()))", "bool(certificate[\"signers\"])"),
     "the last seconds are always grace": ("availability", availability.Availability.judge, "+ grace > index.end", "+ grace > 0"),
     "no grace": ("availability", availability.Availability.judge, "if missing:", "if not missing:"),
     "bodies prove nothing": ("availability", availability.Availability.judge, "for event in index.bodies[1]:", "for event in index.bodies[1][:0]:"),
