@@ -5,7 +5,6 @@ It takes two runs of one cluster that differ in their message delay alone: `moon
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Sequence
 from math import log
 from typing import Any
@@ -14,7 +13,7 @@ import msgspec
 
 from checkers.evidence import EvidenceError
 from checkers.index import Index, index_of
-from checkers.judge import conclude, record, tempered
+from checkers.judge import conclude, crashed, record, tempered
 from checkers.soundness import flaws
 from checkers.spans import Span, commits, periods, unmeasurable
 from results.history import HistoryError
@@ -52,7 +51,7 @@ def compare(one: Run, other: Run) -> Verdict:
     except (HistoryError, EvidenceError) as error:
         return Verdict(PROPERTY, Status.UNKNOWN, 0, reason=str(error))
     except Exception:
-        return Verdict(PROPERTY, Status.UNKNOWN, 0, reason=f"the checker crashed:\n{traceback.format_exc()}")
+        return crashed(PROPERTY)
 
 
 def judge(one: Index, other: Index) -> Verdict:
