@@ -9,6 +9,7 @@ from checkers.conservation import finished, witness
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from checkers.replay import Replay, replay_of
+from checkers.told import early
 from results.history import Operation
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
@@ -17,21 +18,22 @@ from results.verdict import Anomaly, Verdict
 class Acknowledged(Judge):
     """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones.
 
-    Anomalies: fooled-gateway (exec told without a matching root, or for a transaction that was not applied, or at
-    another height, or before a certificate of a true root covers that height), wrong-abort (told aborted, yet applied),
+    Anomalies: early-preconfirmation, early-order (told.py), fooled-gateway (exec told without a matching root, or for a
+    transaction that was not applied, or at another height; exec or aborted, before a certificate of a true root covers
+    that height), wrong-abort (told aborted, yet applied, or not aborted at that height for that reason),
     acknowledged-then-lost (a client's ok that the final order does not hold), wrong-read (a client read another list
     than was there). Excluded and counted: what lies above the height where bodies end. A false root was certified but
-    no honest gateway refused anything: UNKNOWN, for nothing shows that a gateway would. Examined: final gateway answers
-    and ok operations.
+    no honest gateway refused anything: UNKNOWN, for nothing shows that a gateway would. Examined: gateway answers and
+    ok operations.
     """
 
     property: ClassVar[str] = "acknowledged"
 
     def judge(self, index: Index) -> Verdict:
         replay = replay_of(index)
-        anomalies: list[Anomaly] = []
+        anomalies, examined = early(index)
         true = _true_certificates(index, replay)
-        examined = unjudged = 0
+        unjudged = 0
         for event in index.events("gateway"):
             if event["phase"] not in ("exec", "aborted"):
                 continue
@@ -85,17 +87,18 @@ def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], li
 
 
 def _uncovered(event: TraceEvent, replay: Replay, true: dict[tuple[str, int], list[tuple[int, int]]]) -> list[Anomaly]:
-    """exec may be told once a certificate of a true root is there for its height or, as roots are chained, above."""
+    """An outcome may be told once a certificate of a true root is there for its height or, as roots are chained,
+    above."""
     clan, height, node = event.get("clan"), event.get("height"), event["node"]
-    if clan is None or height is None or event["phase"] != "exec":
+    if clan is None or height is None:
         return []
     if (clan, height) not in replay.outcomes or (node, clan) not in true:
         return []
     if any(time <= int(event["time"]) and at >= height for time, at in true[node, clan]):
         return []
     summary = (
-        f"{node} told exec for transaction {short(event['tx'])} at height {height} of clan {clan}, but it had"
-        " no certificate of a true root for that height or a later one"
+        f"{node} told {event['phase']} for transaction {short(event['tx'])} at height {height} of clan {clan}, but it"
+        " had no certificate of a true root for that height or a later one"
     )
     return [Anomaly("fooled-gateway", summary, [record(event)])]
 
@@ -109,7 +112,7 @@ def _gateway(event: TraceEvent, replay: Replay) -> tuple[list[Anomaly], bool]:
             clan, height = places[0]
             summary = f"{told}, but it was applied in clan {clan} at height {height}"
             return [Anomaly("wrong-abort", summary, [record(event), _place(tx, places)])], True
-        return [], replay.complete
+        return _unfounded(event, replay, told)
     if event.get("root_ok") is not True:
         summary = f"{told} without having matched the certified root with its own"
         return [Anomaly("fooled-gateway", summary, [record(event)])], True
@@ -125,6 +128,19 @@ def _gateway(event: TraceEvent, replay: Replay) -> tuple[list[Anomaly], bool]:
     why = ", ".join(sorted({reason for _, _, reason in replay.aborted.get(tx, ())})) or "it is not in the final order"
     summary = f"{told}, but executing the finalised order does not apply it ({why})"
     return [Anomaly("fooled-gateway", summary, [record(event), _place(tx, places)])], True
+
+
+def _unfounded(event: TraceEvent, replay: Replay, told: str) -> tuple[list[Anomaly], bool]:
+    """The same of an abort: the re-execution of that height must have aborted it, and for that reason."""
+    clan, height = event.get("clan"), event.get("height")
+    if (clan, height) not in replay.outcomes:
+        return [], replay.complete
+    aborts = [why for c, h, why in replay.aborted.get(event["tx"], ()) if (c, h) == (clan, height)]
+    if event.get("reason", "") in aborts:
+        return [], True
+    why = f"aborted there as {' and '.join(sorted(set(aborts)))}" if aborts else "not aborted there"
+    summary = f"{told} at height {height} of clan {clan} as {event.get('reason')!r}; it was {why}"
+    return [Anomaly("wrong-abort", summary, [record(event)])], True
 
 
 def _client(operation: Operation, replay: Replay) -> tuple[list[Anomaly], bool]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from checkers.index import Final, Index
+from checkers.index import MS, Final, Index
 from checkers.judge import Judge, conclude, record, short
 from checkers.reverified import availability
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
 
 MOST_BATCHES = 50  # of a block
+CLOCK_FAULTS = ("clock-skew", "pause")
+STARVED_MS = 2000  # a proposal is recorded so long after it was stamped, at most, on a machine without time for it
+AHEAD_MS = 50  # timers fire early by the granularity of an event loop, and are taken at their word
 
 
 class Payload(Judge):
@@ -20,8 +23,8 @@ class Payload(Judge):
     Anomalies: batch-twice (in one block, or in it and an ancestor), expired-batch (older than the time to live at the
     block's timestamp), too-many-batches (more than 50), invalid-batch (final, but its only certificates are invalid),
     false-header (a valid certificate tells another size, count or slot than the body has), timestamp-fell (a block is
-    older than its parent). Honest proposals are held to the first three as well. Batches of unknown age leave it
-    UNKNOWN. Examined: batches of finalised blocks.
+    older than its parent), wrong-timestamp (not the clock of its honest leader, who never failed). Honest proposals are
+    held to the first three as well. Batches of unknown age leave it UNKNOWN. Examined: batches of finalised blocks.
     """
 
     property: ClassVar[str] = "payload"
@@ -45,7 +48,7 @@ class Payload(Judge):
         for event in index.events("propose"):
             what = f"{event['node']} proposed {short(event['block'])} in view {event['view']}"
             anomalies += _content((what, record(event)), event["batches"], None, valid, ttl_ms)
-        anomalies += _headers(index, valid.values()) + _clocks(blocks)
+        anomalies += _headers(index, valid.values()) + _clocks(blocks) + _stamps(index, blocks)
         doubts = list(availability(index).doubts)
         if unknown:
             doubts.append(f"no honest node recorded a certificate of {len(unknown)} finalised batches")
@@ -143,4 +146,26 @@ def _clocks(blocks: Iterable[Final]) -> list[Anomaly]:
         if final.timestamp_ms < parent.timestamp_ms:
             summary = f"{_told(final)[0]} is stamped {final.timestamp_ms} ms, its parent {parent.timestamp_ms} ms"
             anomalies.append(Anomaly("timestamp-fell", summary, [_told(parent)[1], _told(final)[1]]))
+    return anomalies
+
+
+def _stamps(index: Index, blocks: Iterable[Final]) -> list[Anomaly]:
+    """An honest leader stamps its block with the time of its clock, which is true unless a fault bends it."""
+    bent = {node for fault in index.info.faults if fault.use in CLOCK_FAULTS for node in fault.targets}
+    judged = set(index.steady) - bent
+    behind = int(index.info.parameters.get("max_clock_skew_ms", 500)) + STARVED_MS
+    first: dict[str, TraceEvent] = {}
+    for event in index.events("propose"):
+        if event["node"] in judged:
+            first.setdefault(event["block"], event)
+    anomalies = []
+    for final in blocks:
+        if final.block not in first or final.timestamp_ms is None:
+            continue
+        proposal = first[final.block]
+        late = int(proposal["time"]) // MS - final.timestamp_ms
+        if not -AHEAD_MS <= late <= behind:
+            how = f"{late} ms before" if late > 0 else f"{-late} ms after"
+            summary = f"{_told(final)[0]} is stamped {how} {proposal['node']} proposed it, whose clock was right"
+            anomalies.append(Anomaly("wrong-timestamp", summary, [record(proposal), _told(final)[1]]))
     return anomalies
