@@ -18,13 +18,13 @@ from results.verdict import Anomaly, Verdict
 class Acknowledged(Judge):
     """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones.
 
-    Anomalies: early-preconfirmation, early-order (told.py), fooled-gateway (exec told without a matching root, or for a
-    transaction that was not applied, or at another height; exec or aborted, before a certificate of a true root covers
-    that height), wrong-abort (told aborted, yet applied, or not aborted at that height for that reason),
-    acknowledged-then-lost (a client's ok that the final order does not hold), wrong-read (a client read another list
-    than was there). Excluded and counted: what lies above the height where bodies end. A false root was certified but
-    no honest gateway refused anything: UNKNOWN, for nothing shows that a gateway would. Examined: gateway answers and
-    ok operations.
+    Anomalies: early-preconfirmation, early-order, wrong-height (told.py), fooled-gateway (exec told without a matching
+    root, or for a transaction that was not applied, or at another height, or before a certificate of a true root covers
+    that height), early-abort (told before such a certificate), wrong-abort (told aborted, yet applied), unfounded-abort
+    (not aborted at that height, or not for that reason), acknowledged-then-lost (a client's ok that the final order
+    does not hold), wrong-read (a client read another list than was there). Excluded and counted: what lies above the
+    height where bodies end. A false root was certified but no honest gateway refused anything: UNKNOWN, for nothing
+    shows that a gateway would. Examined: gateway answers and ok operations.
     """
 
     property: ClassVar[str] = "acknowledged"
@@ -100,7 +100,7 @@ def _uncovered(event: TraceEvent, replay: Replay, true: dict[tuple[str, int], li
         f"{node} told {event['phase']} for transaction {short(event['tx'])} at height {height} of clan {clan}, but it"
         " had no certificate of a true root for that height or a later one"
     )
-    return [Anomaly("fooled-gateway", summary, [record(event)])]
+    return [Anomaly("fooled-gateway" if event["phase"] == "exec" else "early-abort", summary, [record(event)])]
 
 
 def _gateway(event: TraceEvent, replay: Replay) -> tuple[list[Anomaly], bool]:
@@ -140,7 +140,7 @@ def _unfounded(event: TraceEvent, replay: Replay, told: str) -> tuple[list[Anoma
         return [], True
     why = f"aborted there as {' and '.join(sorted(set(aborts)))}" if aborts else "not aborted there"
     summary = f"{told} at height {height} of clan {clan} as {event.get('reason')!r}; it was {why}"
-    return [Anomaly("wrong-abort", summary, [record(event)])], True
+    return [Anomaly("unfounded-abort", summary, [record(event)])], True
 
 
 def _client(operation: Operation, replay: Replay) -> tuple[list[Anomaly], bool]:

@@ -10,7 +10,7 @@ from checkers.judge import record, short
 from results.trace import TraceEvent
 from results.verdict import Anomaly
 
-PRE, ORD = "early-preconfirmation", "early-order"
+PRE, ORD, HEIGHT = "early-preconfirmation", "early-order", "wrong-height"
 
 
 class Sights:
@@ -31,7 +31,7 @@ def early(index: Index) -> tuple[list[Anomaly], int]:
 
     Judged are gateways that never failed and whose trace has certificates (a lean one has none). Anomalies:
     early-preconfirmation (no certified batch holds the transaction), early-order (no block that is final at this
-    gateway does, or not the one at the height that it tells).
+    gateway does, or it has none at the height that it tells), wrong-height (the block of that height does not).
     """
     sights = _sights(index)
     batches: dict[str, set[str]] = {}
@@ -52,9 +52,9 @@ def early(index: Index) -> tuple[list[Anomaly], int]:
                 why = "had no certificate of a batch that holds it"
                 anomalies.append(_anomaly(PRE, event, "preconfirmed", why))
         else:
-            why = _unordered(sight, event, held, void)
-            if why:
-                anomalies.append(_anomaly(ORD, event, "ordered", why))
+            kind, why = _unordered(sight, event, held, void)
+            if kind:
+                anomalies.append(_anomaly(kind, event, "ordered", why))
     return anomalies, examined
 
 
@@ -75,19 +75,19 @@ def _sights(index: Index) -> dict[str, Sights]:
     return found
 
 
-def _unordered(sight: Sights, event: TraceEvent, held: set[str], void: set[tuple[int, str]]) -> str:
-    """Why the transaction was not ordered at this gateway when it said so; "" if it was."""
+def _unordered(sight: Sights, event: TraceEvent, held: set[str], void: set[tuple[int, str]]) -> tuple[str, str]:
+    """The kind of the lie, and why the transaction was not ordered at this gateway when it said so; else empty."""
     time, height = int(event["time"]), event.get("height")
     if not height:  # told with the outcome, which names no height for it
         if any(sight.ordered.get(batch, time + 1) <= time for batch in held):
-            return ""
-        return "had finalised no block with a batch that holds it"
+            return "", ""
+        return ORD, "had finalised no block with a batch that holds it"
     final, batches = sight.blocks.get(height, (time + 1, frozenset()))
     if final > time:
-        return f"had not finalised height {height}"
+        return ORD, "had not finalised that height"
     if not any((height, batch) not in void for batch in held & batches):
-        return f"the block at height {height} holds no batch with it that counts"
-    return ""
+        return HEIGHT, "the block there holds no batch with it that counts"
+    return "", ""
 
 
 def _anomaly(kind: str, event: TraceEvent, what: str, why: str) -> Anomaly:

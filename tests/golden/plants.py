@@ -292,6 +292,36 @@ def told_aborted(world: World, story: Story) -> None:
     story.events("gateway", phase="exec")[0]["phase"] = "aborted"
 
 
+@plant("acknowledged", "early-preconfirmation")
+def preconfirmed_when_it_was_sent(world: World, story: Story) -> None:
+    event = story.events("gateway", phase="pre")[0]
+    event["time"] = story.events("gateway", phase="accepted", tx=event["tx"])[0]["time"]
+
+
+@plant("acknowledged", "early-order")
+def ordered_when_it_was_certified(world: World, story: Story) -> None:
+    event = story.events("gateway", phase="ord")[0]
+    event["time"] = story.events("gateway", phase="pre", tx=event["tx"])[0]["time"]
+
+
+@plant("acknowledged", "wrong-height")
+def ordered_elsewhere(world: World, story: Story) -> None:
+    event = story.events("gateway", phase="ord")[-1]
+    event["height"] = 2 if event["height"] == 1 else 1
+
+
+@plant("acknowledged", "unfounded-abort")
+def aborted_out_of_thin_air(world: World, story: Story) -> None:
+    story.events("gateway", phase="exec")[0].update(phase="aborted", tx=ALIEN_TX, reason="duplicate")
+
+
+@plant("acknowledged", "early-abort")
+def aborted_before_it_was_certified(world: World, story: Story) -> None:
+    done = story.events("gateway", phase="exec")[0]
+    ordered = story.events("gateway", phase="ord", tx=done["tx"])[0]
+    done.update(phase="aborted", tx=ALIEN_TX, reason="duplicate", time=ordered["time"])
+
+
 @plant("acknowledged", "acknowledged-then-lost")
 def lost_after_ok(world: World, story: Story) -> None:
     _operation(story, "ok")["tx"] = ALIEN_TX

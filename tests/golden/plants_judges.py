@@ -8,7 +8,7 @@ import msgspec
 
 from nodes.messages import Vote
 from tests.golden import delays
-from tests.golden.planting import OTHER, bounds, outlast, plant
+from tests.golden.planting import OTHER, SECOND, bounds, outlast, plant
 from tests.golden.plants_consensus import child_beside_a_committed_block, lowered_lock_view
 from tests.golden.story import Record, Story
 from tests.golden.world import MS, World, certificate, state_certificate
@@ -173,6 +173,13 @@ def certified_with_another_size(world: World, story: Story) -> None:
 def older_than_its_parent(world: World, story: Story) -> None:
     for event in story.events("finalise", height=3):
         event["timestamp_ms"] = 1
+
+
+@plant("payload", "wrong-timestamp")
+def stamped_long_before_it_was_made(world: World, story: Story) -> None:
+    outlast(story, 10)
+    for event in (*story.events("propose"), *story.events("finalise")):
+        event["time"] += 10 * SECOND
 
 
 # ---------------------------------------------------------------- proposals
