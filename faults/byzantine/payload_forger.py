@@ -1,7 +1,7 @@
 """Leader whose blocks carry what may not be ordered: an uncertified batch, one twice, or one that was ordered before.
 
-Attack C22 of protocol.md 5.3. Which one changes from view to view, as far as it has certificates to abuse. All are
-refused before anybody votes.
+Attack C22 of protocol.md 5.3. "Before" is in the parent, which may not be final yet, or further back. Which one changes
+from one view that it leads to the next, as far as it has certificates to abuse. All are refused before anybody votes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ class PayloadForger(Rushing):
     breaks_at: ClassVar[str] = "never: refused by each replica alone"
     aims_at: ClassVar[str] = "I-PAY: fork, dedup"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._turns: dict[int, int] = {}  # view led -> how many before it
+
     def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:
         self.heard.learn(message)
         proposal = own_proposal(node, message)
@@ -36,15 +40,18 @@ class PayloadForger(Rushing):
         yield to, message
 
     def _payload(self, block: Block) -> tuple[AvailabilityCertificate, ...]:
-        """What is wrong with it depends on the view; empty while there is nothing to abuse."""
+        """Another fault in each view; empty while there is nothing to abuse."""
         ordered = [c for b in self.heard.blocks.values() if b.view < block.view for c in b.payload]
         mine = block.payload[:1] or tuple(ordered[-1:])
         if not mine:
             return ()
-        match block.view % 3:
+        parent = self.heard.blocks.get(block.parent)
+        match self._turns.setdefault(block.view, len(self._turns)) % 4:
             case 0:
                 signatures = tuple(map(spoiled, mine[0].signatures))
                 return (replace(mine[0], batch=bytes(32), signatures=signatures),)
             case 1:
                 return mine * 2
+            case 2 if parent is not None and parent.payload:
+                return parent.payload[-1:]
         return tuple(ordered[-1:])
