@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from checkers.evidence import EvidenceError, unhex
 from checkers.families import family
@@ -14,6 +14,8 @@ from checkers.judge import Judge, conclude, record, short
 from results.stats import binomial_interval
 from results.trace import TraceEvent
 from results.verdict import Anomaly, Verdict
+
+Receipts: TypeAlias = dict[tuple[str, str], int]  # (tx, member) -> when (ns, by its own clock) it signed that it had it
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Accountability(Judge):
 
     The record is what a finalised batch of a secondary says, with the secondary's `include`; the primary is recomputed
     from the ranking. Anomalies: missing-record, wrong-record (another primary, a secondary's record by or for a batch
-    of the primary itself, or a secondary outside the family), duplicate-record. Blame, as measures with exact
+    of the primary itself, or a secondary outside the family), duplicate-record, forged-receipt (an honest gateway took
+    one that its member never signed). Blame, as measures with exact
     intervals: a record punishes only with the primary's signed receipt of long enough before, and while its batches
     were not full (2.5 a, b); then it is right (the primary is Byzantine) or false (honest), else unattributed. A record
     on the chain is the same for all (byzantine_recorded, honest_recorded: by whom it names). False blame limits the
@@ -59,7 +62,9 @@ class Accountability(Judge):
                 unrecorded += 1
                 continue
             anomalies += _faults(rescue, found)
-        measures = {"rescued": len(rescued), "by_unheard_secondaries": unrecorded, **_blame(index, rescued)}
+        receipts, forged = _receipts(index)
+        anomalies += forged
+        measures = {"rescued": len(rescued), "by_unheard_secondaries": unrecorded, **_blame(index, rescued, receipts)}
         nothing = "no transaction was rescued by a secondary: no record was due"
         return conclude(self.property, len(rescued), anomalies, measures, nothing, [*doubts, *_unread(index)])
 
@@ -118,9 +123,8 @@ def _faults(rescue: _Rescue, found: list[TraceEvent]) -> list[Anomaly]:
     return anomalies
 
 
-def _blame(index: Index, rescued: Sequence[_Rescue]) -> dict[str, Any]:
+def _blame(index: Index, rescued: Sequence[_Rescue], receipts: Receipts) -> dict[str, Any]:
     """Whom the records hit, by the penalty test of 2.5 (a): counts, and shares of all rescues with exact intervals."""
-    receipts = _receipts(index)
     corrupted = set(index.info.byzantine)
     counts = dict.fromkeys(("right_blame", "false_blame", "unattributed", "unattributed_byzantine", "excused_full"), 0)
     for rescue in rescued:
@@ -163,16 +167,20 @@ def _punished(index: Index, rescue: _Rescue, since: int) -> bool:
     return since + timeout <= _block_time(rescue.final) and newest >= due and all(time > due for time in own)
 
 
-def _receipts(index: Index) -> dict[tuple[str, str], int]:
-    """(transaction, member) -> when (ns, by its own clock) it signed that it had it. Forged receipts do not count."""
-    found: dict[tuple[str, str], int] = {}
+def _receipts(index: Index) -> tuple[Receipts, list[Anomaly]]:
+    """What was signed, and the receipts that were forged: these do not count."""
+    found: Receipts = {}
+    forged: list[Anomaly] = []
     for event in index.events("receipt"):
         fields = (unhex(event["tx"], 32, "transaction"), event["member"], event["received_ms"])
         signature = unhex(event["signature"], 64, f"receipt of {event['member']}")
         if index.notary.signed(event["member"], index.notary.statement("receipt", *fields), signature):
             at = (event["tx"], event["member"])
             found[at] = min(event["received_ms"] * MS, found.get(at, event["received_ms"] * MS))
-    return found
+        else:
+            summary = f"{event['node']} took a receipt for {short(event['tx'])} that {event['member']} never signed"
+            forged.append(Anomaly("forged-receipt", summary, [record(event)]))
+    return found, forged
 
 
 def _block_time(final: Final) -> int:

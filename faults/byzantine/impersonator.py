@@ -33,7 +33,8 @@ from nodes.messages import (
     tx_id,
 )
 
-FALSE = b"\xee" * 32  # a root that nothing leads to
+FALSE = b"\xee" * 32  # a block and a root that nothing leads to
+AHEAD = 3  # heights: state votes for what nobody has executed yet come before the true ones
 
 
 class Impersonator(Rushing):
@@ -89,13 +90,14 @@ class Impersonator(Rushing):
             self.say(node, Timeout(view + 1, lock, voter, signature))
 
     def _certify(self, node: CorruptedNode, vote: StateVote) -> None:
-        """Votes of a whole clan for a false root, and their certificate."""
+        """Votes of a whole clan for the root of a height to come, and a certificate of a false root."""
         d, members = node.domain, node.committee.clans[vote.clan]
-        signature = node.sign(d.root(vote.clan, vote.height, vote.block, vote.previous_root, FALSE))
         audience = (*honest(node), *node.committee.gateways)
+        later = replace(vote, height=vote.height + AHEAD, block=FALSE, root=FALSE, signature=bytes(64))
+        for voter in members:
+            self.say(node, replace(later, voter=voter), audience)
+        signature = node.sign(d.root(vote.clan, vote.height, vote.block, vote.previous_root, FALSE))
         signers = members[: node.committee.majority(vote.clan)]
-        for voter in (member for member in members if member not in node.coalition):
-            self.say(node, replace(vote, root=FALSE, voter=voter, signature=signature), audience)
         certificate = StateCertificate(
             d.epoch, d.cycle, vote.clan, vote.height, vote.block, vote.previous_root, FALSE,
             bitmap_of(members, signers), (signature,) * len(signers),

@@ -6,6 +6,7 @@ from one view that it leads to the next, as far as it has certificates to abuse.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -17,6 +18,8 @@ from faults.byzantine.rushing import Rushing
 from faults.byzantine.sealing import own_proposal, reseal
 from nodes.messages import AvailabilityCertificate, Block, Message, NodeId
 
+KEPT = 64  # certificates
+
 
 class PayloadForger(Rushing):
     name: ClassVar[str] = "payload-forger"
@@ -26,7 +29,13 @@ class PayloadForger(Rushing):
 
     def __init__(self) -> None:
         super().__init__()
-        self._turns: dict[int, int] = {}  # view led -> how many before it
+        self._certified: deque[AvailabilityCertificate] = deque(maxlen=KEPT)
+        self._chosen: dict[int, int] = {}  # view led -> which fault, of those that were possible the rarest so far
+
+    def receive(self, node: CorruptedNode, sender: NodeId, message: Message) -> Message | None:
+        if isinstance(message, AvailabilityCertificate):
+            self._certified.append(message)
+        return super().receive(node, sender, message)
 
     def send(self, node: CorruptedNode, to: NodeId, message: Message) -> Iterable[tuple[NodeId, Message]]:
         self.heard.learn(message)
@@ -40,18 +49,16 @@ class PayloadForger(Rushing):
         yield to, message
 
     def _payload(self, block: Block) -> tuple[AvailabilityCertificate, ...]:
-        """Another fault in each view; empty while there is nothing to abuse."""
+        """Another fault in each view, of those that can be committed; empty while there is nothing to abuse."""
         ordered = [c for b in self.heard.blocks.values() if b.view < block.view for c in b.payload]
-        mine = block.payload[:1] or tuple(ordered[-1:])
-        if not mine:
-            return ()
         parent = self.heard.blocks.get(block.parent)
-        match self._turns.setdefault(block.view, len(self._turns)) % 4:
-            case 0:
-                signatures = tuple(map(spoiled, mine[0].signatures))
-                return (replace(mine[0], batch=bytes(32), signatures=signatures),)
-            case 1:
-                return mine * 2
-            case 2 if parent is not None and parent.payload:
-                return parent.payload[-1:]
-        return tuple(ordered[-1:])
+        used = {c.batch for c in ordered}
+        fresh = block.payload[:1] or tuple(c for c in self._certified if c.batch not in used)[-1:]
+        some = fresh or tuple(ordered[-1:])
+        uncertified = [replace(c, batch=bytes(32), signatures=tuple(map(spoiled, c.signatures))) for c in some]
+        faults = (fresh * 2, tuple(uncertified), parent.payload[-1:] if parent else (), tuple(ordered[:1]))
+        possible = [number for number, payload in enumerate(faults) if payload]
+        if block.view not in self._chosen and possible:
+            rarest = min(possible, key=lambda number: [*self._chosen.values()].count(number))
+            self._chosen[block.view] = rarest
+        return faults[self._chosen[block.view]] if self._chosen.get(block.view) in possible else ()

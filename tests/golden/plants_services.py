@@ -63,6 +63,12 @@ def blamed_twice(world: World, story: Story) -> None:
     story.add(found, time=found["time"] + MS)
 
 
+@plant("accountability", "forged-receipt")
+def a_receipt_that_nobody_signed(world: World, story: Story) -> None:
+    _record(world, story)
+    story.events("receipt")[0]["signature"] = "00" * 64
+
+
 # ---------------------------------------------------------------- order
 @plant("order", "order-differs")
 def batch_missing_at_one_node(world: World, story: Story) -> None:

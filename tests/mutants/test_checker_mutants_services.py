@@ -28,6 +28,7 @@ MUTANTS: dict[str, tuple[Any, str, str]] = {
     "the voted view is the lock": (culprits._lock_shown, "vote.view - 1 if", "vote.view if"),
     "a signature is not looked at": (culprits.signature_fault, "if notary.signed", "if True or notary.signed"),
     "anybody is a primary": (accountability._ordered, "key.proposer != members[0]", "key.proposer not in members"),
+    "any receipt is believed": (accountability._receipts, "index.notary.signed(", "True or index.notary.signed("),
     "any record will do": (accountability._faults, 'event["primary"] != rescue.primary or', ""),
     "one record or more": (accountability._faults, "len(found) > 1", "len(found) > 9"),
     "families are not salted": (families.family, "+ beacon", ""),

@@ -64,11 +64,13 @@ def test_without_a_receipt_nobody_is_blamed(origin: World) -> None:
     assert _blamed(story) == (0, 0, 1)
 
 
-def test_a_forged_receipt_is_none(origin: World) -> None:
+def test_a_forged_receipt_blames_nobody_but_the_gateway_that_took_it(origin: World) -> None:
     story = _in_time(origin)
     for event in story.events("receipt"):
         event["received_ms"] -= 1
-    assert _blamed(story) == (0, 0, 1)
+    verdict = _judged(story)
+    assert {anomaly.kind for anomaly in verdict.anomalies} == {"forged-receipt"}
+    assert [verdict.measures[name] for name in ("right_blame", "false_blame", "unattributed")] == [0, 0, 1]
 
 
 def test_a_secondary_in_haste_frames_nobody(origin: World) -> None:
