@@ -60,6 +60,10 @@ def _foreign_certificate(world: World) -> dict[str, Any]:
     return {"every_s": _every_s(world), "kinds": world.some(KINDS)}
 
 
+def _impersonator(world: World) -> dict[str, Any]:
+    return {"every": world.rng.randint(1, 6)}
+
+
 def _late_secondary(world: World) -> dict[str, Any]:
     return {"hold_ms": round(share_of_md(world, 5.0, 60.0))}
 
@@ -105,6 +109,7 @@ LIBRARY = (
     Kind("batch-flood", _batch_flood),
     Kind("batch-replayer", _batch_replayer),
     Kind("batch-rewriter", _batch_rewriter),
+    Kind("body-swapper", halves),
     Kind("certificate-forger", _certificate_forger),
     Kind("certificate-hider", _certificate_hider, whole=True),
     Kind("certificate-swallower", plain),
@@ -113,7 +118,9 @@ LIBRARY = (
     Kind("domain-confuser", plain),
     Kind("foreign-certificate", _foreign_certificate),
     Kind("gapped-root", plain),
+    Kind("header-liar", plain),
     Kind("hidden-certificate", plain),
+    Kind("impersonator", _impersonator),
     Kind("late-release", _hiding, whole=True),
     Kind("late-secondary", _late_secondary),
     Kind("lazy-signer", plain),

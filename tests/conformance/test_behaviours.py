@@ -50,7 +50,13 @@ GENESIS = BlockCertificate(0, "normal", 0, bytes(32), b"\x00", ())
 COALITION = ("n0", "n1", "n5", "n6")  # n0: the first of its clan, which is who acts for the others
 ME = "n0"
 H = bytes(range(32))
-PRETENDERS = ("bad-signer", "domain-confuser", "malleator", "vote-repeater")  # their attack is what does not verify
+PRETENDERS = (
+    "bad-signer",
+    "domain-confuser",
+    "impersonator",
+    "malleator",
+    "vote-repeater",
+)  # their attack is what does not verify
 GROUPS = [["n0", "n1", "n2"], ["n0'", "n3", "n4", "n5", "n6"]]
 PARAMETERS = {  # of behaviours that do nothing without
     "batch-replayer": {"after_ms": 0},

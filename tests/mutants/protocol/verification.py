@@ -151,8 +151,8 @@ MUTANTS = (
         ("state-root", "certificates"), ("invalid-state-certificate",), "c18-impersonator-at",
     ),
     Mutant(
-        "F20", "F", "2.5 (a)", "a gateway takes receipts that their members never signed",
-        (Patch(GATEWAY + "_on_receipt", unverified),), ("accountability",), ("forged-receipt",), "f20",
+        "F30", "F", "2.5 (a)", "a gateway takes receipts that their members never signed",
+        (Patch(GATEWAY + "_on_receipt", unverified),), ("accountability",), ("forged-receipt",), "f30",
     ),
     Mutant(
         "C25", "C", "1.2 height", "a block need not be one higher than its parent",
