@@ -44,7 +44,7 @@ READS = {
     "finality-bounds": ("start", "gateway", "propose", "finalise"),
     "liveness": ("start", "restart", "halt", "propose", "finalise", "execute", "state_certificate"),
     "conservation": ("start", "finalise", "available", "body", "execute"),
-    "acknowledged": ("start", "finalise", "available", "body", "gateway"),
+    "acknowledged": ("start", "finalise", "available", "body", "gateway", "state_certificate"),
     "receipts": ("start", "propose", "vote", "retrieve", "finalise"),
     "linearizable": ("start",),
     "cadence": ("start", "propose", "finalise"),
