@@ -15,15 +15,15 @@ from harness.genesis import Wallet
 from harness.workloads.port import BALANCE, Task, World, fraction, positive
 from nodes.messages import MAX_MOPS, Transfer, sha256
 
-LIFETIMES = (0.0, 0.8, 1.0, 1.2, 4.0)  # Delta: too late at once; too late for a block, perhaps; in time
-RECENT = 32  # addresses that are asked for: those of the newest transactions, whose effects are on their way
+LIFETIMES = (0.0, 0.4, 0.6, 0.8, 4.0)  # Delta: too late at once; on the way to a batch, or to a block; in time
+RECENT = 64  # addresses that are asked for: those of the newest transactions, whose effects are on their way
 KINDS = {  # name -> how often, relative to the others
-    "several": 3,
-    "all to oneself": 3,
-    "one too many to oneself": 3,
-    "the second cannot be paid": 3,
-    "the rest to oneself": 3,
-    "to oneself and away": 3,
+    "several": 6,
+    "all to oneself": 6,
+    "one too many to oneself": 6,
+    "the second cannot be paid": 6,
+    "the rest to oneself": 6,
+    "to oneself and away": 6,
     "everything away": 1,  # leaves an account on which little can be tried
 }
 
