@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from checkers import balances
+from checkers.answers import BALANCE
 from checkers.conservation import finished, witness
+from checkers.coverage import Coverage
 from checkers.index import Index
 from checkers.judge import Judge, conclude, record, short
 from checkers.replay import Replay, replay_of
@@ -16,15 +19,18 @@ from results.verdict import Anomaly, Verdict
 
 
 class Acknowledged(Judge):
-    """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones.
+    """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones; a
+    balance it tells only as it was at a height whose root is certified.
 
     Anomalies: early-preconfirmation, early-order, wrong-height (told.py), fooled-gateway (exec told without a matching
     root, or for a transaction that was not applied, or at another height, or before a certificate of a true root covers
     that height), early-abort (told before such a certificate), wrong-abort (told aborted, yet applied), unfounded-abort
     (not aborted at that height, or not for that reason), acknowledged-then-lost (a client's ok that the final order
-    does not hold), wrong-read (a client read another list than was there). Excluded and counted: what lies above the
-    height where bodies end. A false root was certified but no honest gateway refused anything: UNKNOWN, for nothing
-    shows that a gateway would. Examined: gateway answers and ok operations.
+    does not hold), wrong-read (a client read another list than was there), wrong-balance (the account at the height
+    told, executed again, is another), uncertified-balance (the gateway had no certificate of a true root for that
+    height or above). Excluded and counted: what lies above the height where bodies end. A false root was certified but
+    no honest gateway refused anything: UNKNOWN, for nothing shows that a gateway would; so is a run in which no
+    question for a balance was answered. Examined: gateway answers, ok operations and balances.
     """
 
     property: ClassVar[str] = "acknowledged"
@@ -32,13 +38,13 @@ class Acknowledged(Judge):
     def judge(self, index: Index) -> Verdict:
         replay = replay_of(index)
         anomalies, examined = early(index)
-        true = _true_certificates(index, replay)
+        coverage = Coverage(index, replay)
         unjudged = 0
         for event in index.events("gateway"):
             if event["phase"] not in ("exec", "aborted"):
                 continue
             found, known = _gateway(event, replay)
-            found += _uncovered(event, replay, true)
+            found += _uncovered(event, replay, coverage)
             examined += known
             unjudged += not known
             anomalies += found
@@ -51,15 +57,23 @@ class Acknowledged(Judge):
             examined += known
             unjudged += not known
             anomalies += found
-        clients = sum(operation.type == "invoke" for operation in index.history)
+        asked = balances.judged(index, replay, coverage)
+        anomalies += asked.anomalies
+        examined += asked.examined
+        unjudged += asked.unjudged
+        clients = sum(operation.type == "invoke" and operation.f != BALANCE for operation in index.history)
         refused = sum(event["phase"] == "refused" for event in index.events("gateway"))
         measures: dict[str, Any] = {"unjudged": unjudged, "clients_told_ok": oks, "refused_by_gateways": refused}
+        if asked.asked:
+            measures |= {"balances_asked": asked.asked, "balances_told": asked.told}
         measures |= replay.where_it_stopped()
         doubts = []
         if not refused and _false_certificates(index, replay):
             doubts.append("a false root was certified, but no gateway was seen to refuse a transaction under it")
         if not oks and index.info.target == "supra":
             doubts.append(f"of {clients} client operations none ended ok: nothing was acknowledged to anybody")
+        if asked.asked and not asked.told:
+            doubts.append(f"of {asked.asked} questions for a balance none was answered")
         if unjudged and not examined:
             doubts.append("every acknowledgement lies above the height up to which the order can be executed again")
         return conclude(self.property, examined, anomalies, measures, "nothing was acknowledged", doubts)
@@ -74,27 +88,15 @@ def _false_certificates(index: Index, replay: Replay) -> bool:
     return False
 
 
-def _true_certificates(index: Index, replay: Replay) -> dict[tuple[str, int], list[tuple[int, int]]]:
-    """(gateway, clan) -> (time, height) of each certificate that it recorded and that names no other root than the
-    re-executed one; no entry for a gateway that recorded none at all."""
-    found: dict[tuple[str, int], list[tuple[int, int]]] = {}
-    for event in index.events("state_certificate"):
-        mine, own = replay.outcomes.get((event["clan"], event["height"])), (event["node"], event["clan"])
-        held = found.setdefault(own, [])
-        if mine is None or mine.root == event["root"]:  # above the re-executed heights nothing speaks against it
-            held.append((int(event["time"]), event["height"]))
-    return found
-
-
-def _uncovered(event: TraceEvent, replay: Replay, true: dict[tuple[str, int], list[tuple[int, int]]]) -> list[Anomaly]:
+def _uncovered(event: TraceEvent, replay: Replay, coverage: Coverage) -> list[Anomaly]:
     """An outcome may be told once a certificate of a true root is there for its height or, as roots are chained,
     above."""
     clan, height, node = event.get("clan"), event.get("height"), event["node"]
     if clan is None or height is None:
         return []
-    if (clan, height) not in replay.outcomes or (node, clan) not in true:
+    if (clan, height) not in replay.outcomes or not coverage.knows(node, clan):
         return []
-    if any(time <= int(event["time"]) and at >= height for time, at in true[node, clan]):
+    if coverage.reaches(node, clan, height, int(event["time"])):
         return []
     summary = (
         f"{node} told {event['phase']} for transaction {short(event['tx'])} at height {height} of clan {clan}, but it"

@@ -28,20 +28,22 @@ class Censorship(Judge):
     that made no batch with it, or leaders that left its certified batch out), lost (never finalised, and no corrupted
     node had a hand in it), delayed (finalised too late, by whom if anybody). Without a culprit, where batches or blocks
     were full, it is congestion, unless it strikes its sender more than others (exact odds): counted, and a doubt.
-    Excluded and counted: received by no such member; pending; without opportunity. Measures: delay in ms, views and
-    honest opportunities; victims against control; the spread over senders and proposers; censors, named by role with
-    exact odds against their peers, also of what was rescued in time. Examined: transactions judged.
+    Excluded and counted: received by no such member; pending; without opportunity; expired, before the bound was over.
+    Measures: delay in ms, views and honest opportunities; victims against control; the spread over senders and
+    proposers; censors, named by role with exact odds against their peers, also of what was rescued in time. Examined:
+    transactions judged.
     """
 
     property: ClassVar[str] = "censorship"
 
     def judge(self, index: Index) -> Verdict:
-        ways = journeys(index)
         bound = int(index.bounds.inclusion_ms * MS)
+        ways = [way for way in journeys(index) if not way.lapsed(way.start + bound)]
         pending = {way.tx for way in ways if way.final is None and way.start + bound > index.end}
         judged = [way for way in ways if way.tx not in pending]
         late = [way for way in judged if way.final is None or way.final.time > way.start + bound]
         counts = {"pending": len(pending), "without_opportunity": 0, "congested": 0}
+        counts["expired"] = len(journeys(index)) - len(ways)
         victims = struck([way.sender for way in ways], [way.sender for way in late])
         peers = _Peers(ways, bound)
         anomalies: list[Anomaly] = []
@@ -115,7 +117,7 @@ def _measures(index: Index, ways: Sequence[Journey], judged: Sequence[Journey]) 
     roles = {(event["tx"], event["batch"]): event["role"] for event in index.events("include")}
     corrupted = set(index.info.byzantine)
     first = {tx: inclusions[0][1] for tx, inclusions in index.inclusions.items()}
-    delivered = {way.tx for way in ways}
+    delivered = {way.tx for way in journeys(index)}
     return {
         "delay_ms": figures(_delay_ms(way) for way in placed),
         "delay_views": figures(way.views for way in placed),

@@ -104,6 +104,8 @@ def _family(index: Index, journey: Journey, found: dict[str, dict[str, Duty]], c
     deadline = forwarded + timeout + slack
     if deadline > index.end or not calm(forwarded, deadline) or timeline(index).saturated(forwarded, deadline):
         return
+    if journey.lapsed(deadline):
+        return  # members drop what has expired, rightly
     made: dict[str, int] = {}
     for held in journey.batches:
         made.setdefault(held.proposer, held.seen)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, ClassVar
 
+from checkers.inclusion import expiries
 from checkers.index import MS, Index
 from checkers.judge import Judge, conclude, record, short
 from results.stats import summary as figures
@@ -20,8 +21,9 @@ class FinalityBounds(Judge):
     """Every transaction an honest gateway accepted before the load ended is executed or aborted within exec_ms.
 
     Measured from its acceptance, or the heal if later. Excluded and counted: pending, still within the bound at the
-    end. Anomalies: unfinished, slow, phases-out-of-order (pre <= ord <= exec). Examined: (gateway, transaction)
-    pairs. Measures: latency of each phase and of blocks from proposal to finalisation, in ms and in message delays.
+    end; expired, before the bound was over and in no block. Anomalies: unfinished, slow, phases-out-of-order (pre <=
+    ord <= exec). Examined: (gateway, transaction) pairs. Measures: latency of each phase and of blocks from proposal to
+    finalisation, in ms and in message delays.
     """
 
     property: ClassVar[str] = "finality-bounds"
@@ -30,7 +32,7 @@ class FinalityBounds(Judge):
         seen = _phases(index)
         bound = int(index.bounds.exec_ms * MS)
         anomalies: list[Anomaly] = []
-        examined = pending = aborted = executed = 0
+        examined = pending = expired = aborted = executed = 0
         for (gateway, tx), phases in seen.items():
             accepted = phases.get("accepted")
             if accepted is None or (index.info.load_end and int(accepted["time"]) > index.info.load_end):
@@ -40,6 +42,9 @@ class FinalityBounds(Judge):
             ended = phases.get("exec") or phases.get("aborted")
             aborted += "aborted" in phases
             executed += "exec" in phases
+            if ended is None and _lapsed(index, tx, phases, start + bound):
+                expired += 1
+                continue
             if ended is None and start + bound > index.end:
                 pending += 1
                 continue
@@ -56,6 +61,7 @@ class FinalityBounds(Judge):
         measures = {
             "exec_bound_ms": index.bounds.exec_ms,
             "pending": pending,
+            "expired": expired,
             "aborted": aborted,
             **_latencies(index, seen),
         }
@@ -85,6 +91,11 @@ def _misordered(gateway: str, tx: str, phases: Phases) -> list[Anomaly]:
         summary = f"{gateway} reported {short(tx)} executed but never ordered"
         return [Anomaly("phases-out-of-order", summary, [record(phases["exec"])])]
     return []
+
+
+def _lapsed(index: Index, tx: str, phases: Phases, due: int) -> bool:
+    """Did the transaction expire before it was due, without having been ordered? Then families drop it, rightly."""
+    return "ord" not in phases and tx not in index.inclusions and expiries(index).get(tx, due + 1) <= due
 
 
 def _unfinished(index: Index, gateway: str, tx: str, phases: Phases, start: int) -> Anomaly:

@@ -41,10 +41,15 @@ class Journey:
     final: Final | None
     views: int  # from the newest block proposed by then to its own block, or to the newest at the end
     opportunities: int  # blocks of never-faulty leaders after `start`, its own included
+    expiry: int | None = None  # from then on nobody includes it; None: not known, it outlives the run
 
     @property
     def family(self) -> list[str]:
         return list(self.forward["family"])
+
+    def lapsed(self, due: int) -> bool:
+        """Did it expire, unordered, before it was due? Then nobody owed anything."""
+        return self.final is None and self.expiry is not None and self.expiry <= due
 
     @property
     def certified(self) -> int | None:
@@ -127,7 +132,7 @@ def _journeys(index: Index) -> list[Journey]:
     steady, corrupted = set(index.steady), set(index.info.byzantine)
     known = firsts([event for event in index.events("received") if event["node"] in steady])
     holders = _holders(index, set(forwards))
-    senders = _senders(index)
+    senders, ends = _senders(index), expiries(index)
     line = timeline(index)
     found = []
     for tx, forward in forwards.items():
@@ -139,7 +144,8 @@ def _journeys(index: Index) -> list[Journey]:
         final = placed[0][0] if placed else None
         views, chances = line.delay(start, final)
         batches = tuple(sorted(holders.get(tx, ()), key=lambda held: (held.seen, held.batch)))
-        found.append(Journey(tx, senders.get(tx, ""), forward, event, start, batches, final, views, chances))
+        sender = senders.get(tx, "")
+        found.append(Journey(tx, sender, forward, event, start, batches, final, views, chances, ends.get(tx)))
     return found
 
 
@@ -181,6 +187,22 @@ def _senders(index: Index) -> dict[str, str]:
         for tx in body.txs:
             found[tx.id] = tx.sender.hex()
     return found
+
+
+def expiries(index: Index) -> dict[str, int]:
+    """Transaction -> the end of its life (ns), as its wallet signed it; without those that outlive every run.
+
+    From what the client recorded: a transaction that was dropped leaves no body to read it from.
+    """
+    return once(index, _expiries)
+
+
+def _expiries(index: Index) -> dict[str, int]:
+    return {
+        operation.tx: operation.value["expiry_ms"] * MS
+        for operation in index.history
+        if operation.tx and isinstance(operation.value, dict) and isinstance(operation.value.get("expiry_ms"), int)
+    }
 
 
 def timeout_ns(index: Index) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from checkers.answers import answers
 from checkers.encoding import Tx
 from checkers.index import Index, Placed, once
-from checkers.ledger import Ledger, Reads, permuted
+from checkers.ledger import Ledger, Reads, clan_of, permuted
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,10 @@ class Outcome:
 
 
 class Replay:
-    """Independent re-execution. `stopped[clan]` says why a clan ends below the tip ("" if it does not)."""
+    """Independent re-execution. `stopped[clan]` says why a clan ends below the tip ("" if it does not).
+
+    `accounts` holds (balance, next sequence number) after the block, for each answer that a wallet was given.
+    """
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -38,6 +42,10 @@ class Replay:
         self.aborted: dict[str, list[tuple[int, int, str]]] = {}
         self.reads: dict[str, Reads] = {}
         self.txs: dict[str, Tx] = {}
+        self.accounts: dict[tuple[int, bytes], tuple[int, int]] = {}  # (height, address) that wallets were told of
+        self._asked: dict[int, list[bytes]] = {}  # height -> those addresses
+        for answer in answers(index):
+            self._asked.setdefault(answer.height, []).append(answer.address)
         self.reached = [0] * clans
         self.stopped = [""] * clans
         for clan in range(clans):
@@ -58,15 +66,22 @@ class Replay:
     def _run(self, clan: int) -> None:
         ledger = self.ledgers[clan]
         previous = ledger.genesis_root
+        self._remember(ledger, 0)
         for place in self._index.placed:
             txs, why = self._transactions(clan, place)
             if why:
                 self.stopped[clan] = why
                 return
             root = self._block(ledger, place, txs, previous)
+            self._remember(ledger, place.final.height)
             self.reached[clan] = place.final.height
             previous = root
         self.stopped[clan] = self._index.chain[1]
+
+    def _remember(self, ledger: Ledger, height: int) -> None:
+        for address in self._asked.get(height, ()):
+            if clan_of(address, ledger.clans) == ledger.clan:
+                self.accounts[height, address] = ledger.accounts.get(address, (0, 0))
 
     def _transactions(self, clan: int, place: Placed) -> tuple[list[Tx], str]:
         """The clan's transactions in payload order, or why they cannot be known."""

@@ -1,7 +1,8 @@
 """Wallets that talk to the gateways over HTTP (how they are the load of a run: harness/load.py).
 
 ok = the gateway reported execution finality; fail = refused, aborted or never sent: it did not take effect and never
-will; info = unknown: the process retires, and a new process with a fresh account takes its place.
+will; info = unknown: the process retires, and a new process with a fresh account takes its place. A balance that could
+not be had is a fail: a question has no effect.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from harness.backends.port import Requests, RunningCluster
 from harness.genesis import Genesis, Wallet
 from harness.http import NeverSentError, UnansweredError
 from harness.load import Asked, Clock, Opening, Told
-from harness.workloads.port import Task, Workload, unsigned
+from harness.workloads.port import BALANCE, EXPIRY_MS, Task, Workload, unsigned
 from nodes.messages import Transaction, encode, tx_id
 
 POLL_S = 10.0  # one long poll
 RETRY_S = 0.25
 OPERATION_S = 60.0  # an operation whose end is not known by then is info
+OVERDUE_S = 2.0  # the same for a transaction that expires, from then on: nobody tells a wallet that it was dropped
+EXPIRED = "aborted: expired"  # used up nothing, and never will: times of blocks never go back
+_MS = 1_000_000
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -44,6 +48,22 @@ class GatewayClient:
         self._urls = urls
         self._clock = clock
 
+    def now_ms(self) -> int:
+        """Milliseconds since the start of the run."""
+        return self._clock.now() // _MS
+
+    async def balance(self, gateway: str, address: str) -> Told:
+        """Ask once what an account (hex) holds: ok with balance, next sequence number and the height of the answer."""
+        try:
+            code, reply = await self._http.request("GET", self._urls[gateway], f"/accounts/{address}")
+        except ConnectionError as error:
+            return Told("fail", error=f"{gateway} did not answer: {error}")
+        body = _body(reply)
+        value = {name: body.get(name) for name in ("balance", "seq", "height")}
+        if code != 200 or not all(type(figure) is int for figure in value.values()):
+            return Told("fail", error=f"no balance from {gateway}: {body.get('error') or code}")
+        return Told("ok", {"address": address, **value})
+
     async def perform(
         self, transaction: Transaction, gateways: tuple[str, ...], copies: int, timeout_s: float
     ) -> Answer:
@@ -57,7 +77,7 @@ class GatewayClient:
             refusals = [failure for failure in failures if failure is not None]
             # One submission that may have arrived leaves the whole operation open.
             return next((refusal for refusal in refusals if refusal.kind == "info"), refusals[0])
-        answer = await self._wait(accepted, tx, data, deadline)
+        answer = await self._wait(accepted, tx, data, deadline, min(POLL_S, timeout_s))
         if copies > 1 and answer.kind == "ok":
             await asyncio.gather(*(self._submit(g, data, deadline) for g in gateways))  # once more, after the effect
         return answer
@@ -86,11 +106,11 @@ class GatewayClient:
                 return Answer("info", doubt)
             await self._clock.sleep(RETRY_S)
 
-    async def _wait(self, gateway: str, tx: str, data: bytes, deadline: int) -> Answer:
-        path, trouble = f"/transactions/{tx}?wait=exec&timeout_s={POLL_S:g}", ""
+    async def _wait(self, gateway: str, tx: str, data: bytes, deadline: int, poll_s: float) -> Answer:
+        path, trouble = f"/transactions/{tx}?wait=exec&timeout_s={poll_s:g}", ""
         while self._clock.now() < deadline:
             try:
-                _, reply = await self._http.request("GET", self._urls[gateway], path, timeout_s=POLL_S * 2)
+                _, reply = await self._http.request("GET", self._urls[gateway], path, timeout_s=poll_s * 2)
                 status = _body(reply)
                 answer = _final(status)
                 if answer is not None:
@@ -150,15 +170,19 @@ class WalletDriver:
         """What the workload asks for."""
         return self._workload.next(wallet, seq)
 
-    def sign(self, wallet: Wallet, seq: int, task: Task) -> Transaction:
-        """The task as the wallet's transaction."""
-        blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations, task.padding)
+    def sign(self, wallet: Wallet, seq: int, task: Task, now_ms: int) -> Transaction:
+        """The task as the wallet's transaction, signed at `now_ms` of the run."""
+        expiry_ms = EXPIRY_MS if task.lifetime_ms is None else now_ms + task.lifetime_ms
+        blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations, task.padding, expiry_ms)
         statement = self._genesis.domain.transaction(tx_id(blank))
         return msgspec.structs.replace(blank, signature=wallet.signer.sign(statement))
 
     async def perform(self, client: GatewayClient, transaction: Transaction, task: Task, own: str) -> Answer:
         """Submit and wait, within this driver's patience."""
-        return await client.perform(transaction, task.gateways or (own,), task.copies, self._timeout_s)
+        timeout_s = self._timeout_s
+        if task.lifetime_ms is not None:
+            timeout_s = min(timeout_s, task.lifetime_ms / 1e3 + OVERDUE_S)
+        return await client.perform(transaction, task.gateways or (own,), task.copies, timeout_s)
 
 
 class WalletProcess:
@@ -170,29 +194,38 @@ class WalletProcess:
         self._own = own
         self._wallet, self._seq = driver.fresh_wallet(), 0
         self._task: Task
+        self._value: Any  # the task's, as the history has it
         self._transaction: Transaction
 
     def next(self) -> Asked:
         """See `harness.load.Process`."""
         task = self._task = self._driver.task(self._wallet, self._seq)
-        transaction = self._transaction = self._driver.sign(self._wallet, self._seq, task)
-        return Asked(task.f, task.value, tx_id(transaction).hex(), (task.gateways or (self._own,))[0])
+        self._value = task.value
+        asked = (task.gateways or (self._own,))[0]
+        if task.f == BALANCE:
+            return Asked(task.f, task.value, gateway=asked)
+        transaction = self._transaction = self._driver.sign(self._wallet, self._seq, task, self._client.now_ms())
+        if task.lifetime_ms is not None:
+            self._value = {**task.value, "expiry_ms": transaction.expiry_ms}
+        return Asked(task.f, self._value, tx_id(transaction).hex(), asked)
 
     async def perform(self) -> Told:
         """See `harness.load.Process`."""
+        if self._task.f == BALANCE:
+            return await self._client.balance((self._task.gateways or (self._own,))[0], self._task.value["address"])
         answer = await self._driver.perform(self._client, self._transaction, self._task, self._own)
         if answer.kind != "info":
             if answer.advances:
                 self._seq += 1
-            elif answer.error.startswith("aborted"):  # how the account stands is not certain: take a fresh one
-                self._wallet, self._seq = self._driver.fresh_wallet(), 0
-        value = _with_reads(self._task, answer.reads) if answer.kind == "ok" else None
+            elif answer.error.startswith("aborted") and answer.error != EXPIRED:
+                self._wallet, self._seq = self._driver.fresh_wallet(), 0  # how the account stands is not certain
+        value = _with_reads(self._task, self._value, answer.reads) if answer.kind == "ok" else None
         return Told(answer.kind, value, answer.error, answer.phase, answer.phases)
 
 
-def _with_reads(task: Task, reads: list[list[int]]) -> Any:
+def _with_reads(task: Task, value: Any, reads: list[list[int]]) -> Any:
     """The task's value with the lists that its reads saw, in order."""
     if task.f != "txn":
-        return task.value
+        return value
     seen = iter(reads)
-    return [["r", mop[1], next(seen, None)] if mop[0] == "r" else mop for mop in task.value]
+    return [["r", mop[1], next(seen, None)] if mop[0] == "r" else mop for mop in value]

@@ -17,21 +17,24 @@ from nodes.messages import Operation, Transaction
 from nodes.wallet import list_keys
 
 EXPIRY_MS = 86_400_000  # a day of run time: fixed, so that a seed gives the same transactions in every run
+BALANCE = "balance"  # the `f` of a task that asks for an account and submits nothing
 
 
 class Task(msgspec.Struct, frozen=True):
     """One operation of one process: what the history says of it, and the transaction's operations.
 
     `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them. `padding`:
-    bytes that make the transaction larger and mean nothing.
+    bytes that make the transaction larger and mean nothing. `lifetime_ms`: the transaction expires so long after it is
+    signed, and the history's value, a mapping then, tells when (`expiry_ms`); None: at EXPIRY_MS, which no run reaches.
     """
 
-    f: str  # "transfer" | "txn"
+    f: str  # "transfer" | "txn" | "balance": a question, without operations
     value: Any  # as history.jsonl holds it on invoke
     operations: tuple[Operation, ...]
     gateways: tuple[str, ...] = ()
     copies: int = 1
     padding: int = 0
+    lifetime_ms: int | None = None
 
 
 class World(msgspec.Struct, frozen=True):
@@ -75,9 +78,16 @@ def is_foreign(kind: type) -> bool:
     return bool(getattr(kind, "foreign", False))
 
 
-def unsigned(chain: str, sender: Wallet, seq: int, operations: tuple[Operation, ...], padding: int = 0) -> Transaction:
+def unsigned(
+    chain: str,
+    sender: Wallet,
+    seq: int,
+    operations: tuple[Operation, ...],
+    padding: int = 0,
+    expiry_ms: int = EXPIRY_MS,
+) -> Transaction:
     """The transaction that a task becomes, without its signature: what its id is made of. `padding`: bytes."""
-    return Transaction(chain, sender.address, seq, EXPIRY_MS, operations, bytes(padding), bytes(64))
+    return Transaction(chain, sender.address, seq, expiry_ms, operations, bytes(padding), bytes(64))
 
 
 def fraction(name: str, value: float) -> float:

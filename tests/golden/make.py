@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from tests.golden import delays, plants_cometbft, plants_hotstuff, registers, transactions
-from tests.golden.plants import PLANTS, READS
+from tests.golden.plants import PLANTS, READS, answered
 from tests.golden.plants_judges import accused, calm, cut_off, fallen_back
 from tests.golden.plants_receipts import declare_partition
 from tests.golden.plants_services import rescued, split
@@ -26,6 +26,8 @@ def good(checker: str, base: Story) -> Story:
     story = base.copy()
     if checker == "receipts":
         declare_partition(story)
+    if checker == "acknowledged":
+        story = answered(world(), story)
     if checker == "forensics":
         story = split(world(), story)
     if checker == "accountability":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.golden import delays as delays
 from tests.golden import plants_cometbft as plants_cometbft
 from tests.golden import plants_consensus as plants_consensus
@@ -331,6 +333,34 @@ def lost_after_ok(world: World, story: Story) -> None:
 def read_something_else(world: World, story: Story) -> None:
     operation = next(op for op in story.history if op["type"] == "ok" and op["f"] == "txn")
     operation["value"] = [[*part[:2], [12345]] if part[0] == "r" else part for part in operation["value"]]
+
+
+def ask(story: Story, at_ms: int, **told: Any) -> None:
+    """Somebody asks what an account holds, and the gateway answers: as at genesis, but for what is `told`."""
+    address, balance = next(iter(story.info["accounts"].items()))
+    value = {"address": address, "balance": balance, "seq": 0, "height": 0} | told
+    common = {"index": 0, "process": 90 + len(story.history), "f": "balance", "gateway": story.info["gateways"][0]}
+    asked = {**common, "time": at_ms * MS, "type": "invoke", "value": {"address": value["address"]}}
+    story.tell(asked, {**common, "time": (at_ms + 1) * MS, "type": "ok", "value": value})
+
+
+def answered(world: World, story: Story) -> Story:
+    """The story with two true answers: an account as at genesis, a sender's as after the last block."""
+    address = bytes.fromhex(next(op["value"]["from"] for op in story.history if op["f"] == "transfer"))
+    balance, seq = world.ledgers[world.committee.clan_of_key(address)].account(address)
+    ask(story, 50)
+    ask(story, story.info["end"] // MS, address=address.hex(), balance=balance, seq=seq, height=world.height)
+    return story
+
+
+@plant("acknowledged", "wrong-balance")
+def told_another_balance(world: World, story: Story) -> None:
+    ask(story, 50, balance=1)
+
+
+@plant("acknowledged", "uncertified-balance")
+def told_before_it_was_certified(world: World, story: Story) -> None:
+    ask(story, 250, height=1)
 
 
 # ---------------------------------------------------------------- linearizable

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from harness.client import GatewayClient
 from harness.http import HttpClient
 from nodes.crypto import Domain, Ed25519Signer
 from nodes.messages import Transaction, encode, tx_id
@@ -21,6 +22,7 @@ from nodes.runtime.http import MAX_BODY_BYTES, Api
 from nodes.runtime.httpserver import HttpServer
 from nodes.runtime.shell import BusyError
 from nodes.wallet import Wallet
+from tests.unit.test_client import Clock
 
 WALLET = Wallet(Ed25519Signer(bytes(32)), Domain("test", 0, 0))
 TRANSACTION = WALLET.transfer(0, bytes(32), 5)
@@ -76,6 +78,16 @@ async def gateway() -> AsyncIterator[Gateway]:
         yield served
     await served.server.close()
     served.listener.close()
+
+
+async def test_a_wallet_asks_for_a_balance_as_in_a_run() -> None:
+    async with gateway() as g:
+        client = GatewayClient(g.client, {"g0": f"http://127.0.0.1:{g.port}"}, Clock())
+        told = await client.balance("g0", "ab" * 32)
+        assert (told.kind, told.value) == ("ok", {"address": "ab" * 32, "balance": 5, "seq": 1, "height": 7})
+        g.busy = True
+        told = await client.balance("g0", "ab" * 32)
+        assert (told.kind, told.error) == ("fail", "no balance from g0: too many requests wait; ask again later")
 
 
 async def test_the_documented_requests() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import pytest
 
 from harness import plugins
-from harness.genesis import Genesis, make_genesis, random_of
+from harness.genesis import BALANCE, Genesis, make_genesis, random_of
 from harness.outcome import UsageError
 from harness.workloads.duplicates import Duplicates
+from harness.workloads.edges import KINDS, Edges
 from harness.workloads.list_append import ListAppend
 from harness.workloads.port import Task, World, is_foreign, unsigned
 from harness.workloads.transfers import MORE_THAN_ANYBODY_HAS, Transfers
@@ -96,6 +99,69 @@ def test_duplicates_go_through_every_gateway(genesis: Genesis, world: World) -> 
         assert task.value["gateways"] == ["g0", "g1"]
 
 
+def paid(sender: bytes, held: int, transfers: Iterable[Any]) -> int | None:
+    """What is left after the transfers in order; None if one of them cannot be paid."""
+    for transfer in transfers:
+        if transfer.amount > held:
+            return None
+        held -= transfer.amount if transfer.to != sender else 0
+    return held
+
+
+def test_edges_know_what_every_account_holds(genesis: Genesis, world: World) -> None:
+    workload = Edges(world, random_of(1, "w"), reads=0.0)
+    holds = {wallet.address: BALANCE for wallet in map(genesis.wallet, range(8))}
+    ends = Counter[tuple[str, bool]]()
+    sinks: set[bytes] = set()
+    for seq in range(60):
+        for wallet in map(genesis.wallet, range(8)):
+            task, own = workload.next(wallet, seq), wallet.address
+            held, after = holds[own], paid(own, holds[own], task.operations)
+            assert task.value["holds"] == held and task.value["from"] == own.hex()
+            ends[task.value["edge"], after is None] += 1
+            if held:
+                ends["exact", bool(after is not None and _turns(own, held, task.operations))] += 1
+            receivers = {transfer.to for transfer in task.operations if isinstance(transfer, Transfer)} - {own}
+            assert {genesis.committee.clan_of_key(to) for to in receivers} <= {wallet.clan}
+            sinks |= receivers
+            holds[own] = held if after is None else after
+    assert {edge for edge, failed in ends if failed and edge != "exact"} == {
+        "one too many to oneself", "the second cannot be paid",
+    }  # fmt: skip
+    assert {edge for edge, _ in ends} == {*KINDS, "exact"} and ends["exact", True] > 100
+    assert not sinks & set(chain.from_iterable(world.accounts)) and len(sinks) > 100
+
+
+def _turns(sender: bytes, held: int, transfers: Iterable[Any]) -> bool:
+    """Is one of the transfers of exactly what is there?"""
+    for transfer in transfers:
+        if transfer.amount == held:
+            return True
+        held -= transfer.amount if transfer.to != sender else 0
+    return False
+
+
+def test_a_number_that_is_asked_for_again_starts_from_the_same_balance(genesis: Genesis, world: World) -> None:
+    workload, wallet = Edges(world, random_of(1, "w"), reads=0.0), genesis.wallet(0)
+    held = {seq: {workload.next(wallet, seq).value["holds"] for _ in range(5)} for seq in range(20)}
+    assert all(len(balances) == 1 for balances in held.values()) and len({*chain.from_iterable(held.values())}) > 5
+
+
+def test_edges_ask_for_balances_of_accounts_in_use(genesis: Genesis, world: World) -> None:
+    found = [task for _, task in tasks(Edges(world, random_of(1, "w"), reads=0.5), genesis)]
+    asked = [bytes.fromhex(task.value["address"]) for task in found if task.f == "balance"]
+    used = {transfer.to for task in found for transfer in task.operations if isinstance(transfer, Transfer)}
+    own = {genesis.wallet(i).address for i in range(8)}
+    assert 60 < len(asked) < 140 and set(asked) <= used | own and set(asked) & used - own and set(asked) & own
+    assert all(not task.operations for task in found if task.f == "balance")
+
+
+def test_lives_are_drawn_in_units_of_delta(genesis: Genesis, world: World) -> None:
+    found = tasks(Edges(world, random_of(1, "w"), reads=0.0, short_lived=0.5, lifetimes=[0, 1.5]), genesis)
+    lives = Counter(task.lifetime_ms for _, task in found)
+    assert set(lives) == {None, 0, int(1.5 * genesis.config.parameters.delta_ms)} and 60 < lives[None] < 140
+
+
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
@@ -106,6 +172,13 @@ def test_duplicates_go_through_every_gateway(genesis: Genesis, world: World) -> 
         ("list-append", {"keys": 0}, "keys"),
         ("list-append", {"reads": "half"}, "reads"),
         ("duplicates", {"copies": True}, "copies"),
+        ("edges", {"reads": 1.5}, "reads"),
+        ("edges", {"max_amount": 0}, "max_amount"),
+        ("edges", {"max_transfers": 1}, "max_transfers"),
+        ("edges", {"short_lived": "often"}, "short_lived"),
+        ("edges", {"lifetimes": []}, "lifetimes"),
+        ("edges", {"lifetimes": [1, -1]}, "lifetimes"),
+        ("edges", {"lifetimes": 3}, "lifetimes"),
         ("transfer", {}, "did you mean 'transfers'"),
     ],
 )

@@ -17,7 +17,7 @@ from harness.backends.sim.node import SimNode
 from harness.http import NeverSentError, UnansweredError
 from nodes.messages import NodeId, Transaction
 from nodes.messages import tx_id as transaction_id
-from nodes.port import AwaitStatus, SubmitTransaction
+from nodes.port import AwaitStatus, QueryBalance, SubmitTransaction
 
 _transactions = msgspec.msgpack.Decoder(Transaction)
 
@@ -43,6 +43,9 @@ class Door:
         if method == "GET" and head == "transactions" and len(tail) == 64:
             query = {key: values[-1] for key, values in parse_qs(route.query).items()}
             return await self._status(node, bytes.fromhex(tail), query, timeout_s)
+        if method == "GET" and head == "accounts" and len(tail) == 64:
+            answer = await self._ask(node, QueryBalance(bytes.fromhex(tail)), timeout_s)
+            return 200, msgspec.json.encode(answer)
         return 404, b'{"error":"no such route in the simulator"}'
 
     async def _submit(self, node: SimNode, body: bytes, timeout_s: float) -> tuple[int, bytes]:
