@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.backends.port import Requests, RunningCluster
+from harness.forging import signed
 from harness.genesis import Genesis, Wallet
 from harness.http import NeverSentError, UnansweredError
 from harness.load import Asked, Clock, Opening, Told
@@ -171,11 +172,12 @@ class WalletDriver:
         return self._workload.next(wallet, seq)
 
     def sign(self, wallet: Wallet, seq: int, task: Task, now_ms: int) -> Transaction:
-        """The task as the wallet's transaction, signed at `now_ms` of the run."""
+        """The task as the wallet's transaction, signed at `now_ms` of the run, or forged if the task says so."""
         expiry_ms = EXPIRY_MS if task.lifetime_ms is None else now_ms + task.lifetime_ms
         blank = unsigned(self._genesis.domain.chain, wallet, seq, task.operations, task.padding, expiry_ms)
-        statement = self._genesis.domain.transaction(tx_id(blank))
-        return msgspec.structs.replace(blank, signature=wallet.signer.sign(statement))
+        if task.account is not None:
+            blank = msgspec.structs.replace(blank, sender=task.account[0], seq=task.account[1])
+        return signed(self._genesis, wallet, blank, task.forgery)
 
     async def perform(self, client: GatewayClient, transaction: Transaction, task: Task, own: str) -> Answer:
         """Submit and wait, within this driver's patience."""
@@ -196,6 +198,7 @@ class WalletProcess:
         self._task: Task
         self._value: Any  # the task's, as the history has it
         self._transaction: Transaction
+        self._rival: Transaction | None
 
     def next(self) -> Asked:
         """See `harness.load.Process`."""
@@ -207,20 +210,50 @@ class WalletProcess:
         transaction = self._transaction = self._driver.sign(self._wallet, self._seq, task, self._client.now_ms())
         if task.lifetime_ms is not None:
             self._value = {**task.value, "expiry_ms": transaction.expiry_ms}
-        return Asked(task.f, self._value, tx_id(transaction).hex(), asked)
+        return Asked(task.f, self._value, tx_id(transaction).hex(), asked, self._ask_rival(task.rival))
+
+    def _ask_rival(self, task: Task | None) -> Asked | None:
+        """The other transaction under the number of the one that was just signed."""
+        self._rival = None
+        if task is None:
+            return None
+        self._rival = self._driver.sign(self._wallet, self._seq, task, self._client.now_ms())
+        return Asked(task.f, task.value, tx_id(self._rival).hex(), (task.gateways or (self._own,))[0])
 
     async def perform(self) -> Told:
         """See `harness.load.Process`."""
         if self._task.f == BALANCE:
             return await self._client.balance((self._task.gateways or (self._own,))[0], self._task.value["address"])
-        answer = await self._driver.perform(self._client, self._transaction, self._task, self._own)
-        if answer.kind != "info":
-            if answer.advances:
-                self._seq += 1
-            elif answer.error.startswith("aborted") and answer.error != EXPIRED:
-                self._wallet, self._seq = self._driver.fresh_wallet(), 0  # how the account stands is not certain
+        if self._rival is not None and self._task.rival is not None:
+            answer, other = await asyncio.gather(
+                self._driver.perform(self._client, self._transaction, self._task, self._own),
+                self._driver.perform(self._client, self._rival, self._task.rival, self._own),
+            )
+            self._count(answer, other)
+            rival = Told(other.kind, None, other.error, other.phase, other.phases)
+        else:
+            answer, rival = await self._driver.perform(self._client, self._transaction, self._task, self._own), None
+            self._count(answer)
         value = _with_reads(self._task, self._value, answer.reads) if answer.kind == "ok" else None
-        return Told(answer.kind, value, answer.error, answer.phase, answer.phases)
+        return Told(answer.kind, value, answer.error, answer.phase, answer.phases, rival=rival)
+
+    def _count(self, answer: Answer, *others: Answer) -> None:
+        """The account's next number after transactions that all had the same one, of which at most one can use it up.
+
+        Nothing to count if the process retires (the first answer is unknown) or if the number was not its own.
+        """
+        if answer.kind == "info" or self._task.account is not None:
+            return
+        answers = (answer, *others)
+        if any(each.kind != "info" and each.advances for each in answers):
+            self._seq += 1
+        elif any(each.kind == "info" or _aborted(each) for each in answers):
+            self._wallet, self._seq = self._driver.fresh_wallet(), 0  # how the account stands is not certain
+
+
+def _aborted(answer: Answer) -> bool:
+    """Executed without effect, for a reason that says something about the account."""
+    return answer.error.startswith("aborted") and answer.error != EXPIRED
 
 
 def _with_reads(task: Task, value: Any, reads: list[list[int]]) -> Any:

@@ -37,6 +37,7 @@ class Asked(msgspec.Struct, frozen=True):
     value: Any
     tx: str = ""
     gateway: str = ""  # whom it asks
+    rival: Asked | None = None  # asked at the same time: an operation of a process number of its own, its only one
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -48,6 +49,7 @@ class Told(msgspec.Struct, frozen=True):
     phase: str = ""
     phases: dict[str, int] = {}
     tx: str = ""
+    rival: Told | None = None  # how the rival ended
 
 
 class Process(Protocol):
@@ -83,7 +85,8 @@ class Tally(msgspec.Struct):
 
 
 class Load:
-    """`clients` processes that together start `rate` operations a second; never more than `clients` in flight."""
+    """`clients` processes that together start `rate` operations a second; never more than `clients` in flight, rivals
+    apart."""
 
     def __init__(self, driver: Driver, cluster: RunningCluster, recorder: Recorder, rate: float, clients: int) -> None:
         self._driver = driver
@@ -136,15 +139,28 @@ class Load:
 
     async def _operation(self, number: int, process: Process) -> Told:
         asked = process.next()
-        self._recorder.record(number, "invoke", asked.f, asked.value, tx=asked.tx, gateway=asked.gateway)
-        self.tally.invoked += 1
+        rival = asked.rival
+        other = self._next_process  # the rival's number, if there is one
+        self._invoke(number, asked)
+        if rival is not None:
+            self._next_process += 1
+            self._invoke(other, rival)
         try:
             told = await process.perform()
         except asyncio.CancelledError:
-            self._conclude(number, asked, Told("info", error="the run ended first"))
+            told = Told("info", error="the run ended first")
+            self._conclude(number, asked, told)
+            if rival is not None:
+                self._conclude(other, rival, told)
             raise
         self._conclude(number, asked, told)
+        if rival is not None:
+            self._conclude(other, rival, told.rival or Told("info", error="nobody told how it ended"))
         return told
+
+    def _invoke(self, number: int, asked: Asked) -> None:
+        self._recorder.record(number, "invoke", asked.f, asked.value, tx=asked.tx, gateway=asked.gateway)
+        self.tally.invoked += 1
 
     def _conclude(self, number: int, asked: Asked, told: Told) -> None:
         value = asked.value if told.value is None else told.value

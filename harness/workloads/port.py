@@ -26,6 +26,8 @@ class Task(msgspec.Struct, frozen=True):
     `gateways` empty: the process's own gateway. `copies` how often it is submitted through each of them. `padding`:
     bytes that make the transaction larger and mean nothing. `lifetime_ms`: the transaction expires so long after it is
     signed, and the history's value, a mapping then, tells when (`expiry_ms`); None: at EXPIRY_MS, which no run reaches.
+    `forgery`: in which way it is signed wrongly (harness/forging.py); "": it is not. `account`: the sender and number
+    that it names, if they are not the process's own. `rival`: what is submitted at the same time under the same number.
     """
 
     f: str  # "transfer" | "txn" | "balance": a question, without operations
@@ -35,6 +37,9 @@ class Task(msgspec.Struct, frozen=True):
     copies: int = 1
     padding: int = 0
     lifetime_ms: int | None = None
+    forgery: str = ""
+    account: tuple[bytes, int] | None = None
+    rival: Task | None = None
 
 
 class World(msgspec.Struct, frozen=True):
