@@ -19,8 +19,7 @@ from results.verdict import Anomaly, Verdict
 
 
 class Acknowledged(Judge):
-    """An honest gateway says exec only for what re-execution applied, and clients' ok results are the true ones; a
-    balance it tells only as it was at a height whose root is certified.
+    """An honest gateway tells a phase, an outcome or a balance only as it is, and clients' ok results are the true ones.
 
     Anomalies: early-preconfirmation, early-order, wrong-height (told.py), fooled-gateway (exec told without a matching
     root, or for a transaction that was not applied, or at another height, or before a certificate of a true root covers
