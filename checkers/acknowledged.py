@@ -19,7 +19,7 @@ from results.verdict import Anomaly, Verdict
 
 
 class Acknowledged(Judge):
-    """An honest gateway tells a phase, an outcome or a balance only as it is, and clients' ok results are the true ones.
+    """An honest gateway tells a phase, an outcome or a balance only as it is, and ok results of clients are true.
 
     Anomalies: early-preconfirmation, early-order, wrong-height (told.py), fooled-gateway (exec told without a matching
     root, or for a transaction that was not applied, or at another height, or before a certificate of a true root covers
