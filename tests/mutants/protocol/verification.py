@@ -133,7 +133,7 @@ MUTANTS = (
             Patch("nodes.xrbc.check:header_fault", anybody),
             Patch("nodes.xrbc.check:proposal_fault", but("bad signature"), everywhere=True),
         ),
-        ("accusations", "votes", "xrbc-agreement"), (), "c18-impersonator-at",
+        ("votes", "accusations", "xrbc-agreement"), (), "c18-impersonator-at",
     ),
     Mutant(
         "G9", "G", "2.3", "a batch is taken with any body",
