@@ -79,14 +79,14 @@ class Impersonator(Rushing):
             listeners = [n for n in others if n != leader]
             signature = node.sign(node.domain.proposal("optimistic", view + 1, identity))
             self.say(node, OptimisticProposal(block, signature), listeners)
+            voted = node.sign(node.domain.vote("optimistic", view + 1, identity))
+            committed = node.sign(node.domain.commit(view + 1, identity))
             for voter in others:
-                signature = node.sign(node.domain.vote("optimistic", view + 1, identity))
-                self.say(node, Vote("optimistic", view + 1, identity, voter, signature), listeners)
-                signature = node.sign(node.domain.commit(view + 1, identity))
-                self.say(node, CommitVote(view + 1, identity, voter, signature), listeners)
+                self.say(node, Vote("optimistic", view + 1, identity, voter, voted), listeners)
+                self.say(node, CommitVote(view + 1, identity, voter, committed), listeners)
         lock = genesis_certificate(node)
+        signature = node.sign(node.domain.timeout(view + 1, lock.view))
         for voter in others:
-            signature = node.sign(node.domain.timeout(view + 1, lock.view))
             self.say(node, Timeout(view + 1, lock, voter, signature))
 
     def _certify(self, node: CorruptedNode, vote: StateVote) -> None:
